@@ -1,0 +1,26 @@
+"""Pansharpening of satellite scenes; each function is imported when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["Options", "__version__", "explain", "sharpen"]
+
+if TYPE_CHECKING:
+    from clippan_cli.tiling.options import Options
+    from clippan_cli.tiling.sharpen import explain, sharpen
+
+_HOMES = {
+    "Options": "clippan_cli.tiling.options",
+    "explain": "clippan_cli.tiling.sharpen",
+    "sharpen": "clippan_cli.tiling.sharpen",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

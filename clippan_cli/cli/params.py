@@ -1,0 +1,177 @@
+"""Options that commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from clippan_cli.errors import UsageError
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MS PAN",
+        help="The multispectral and the panchromatic raster: anything GDAL opens. With --ms and --pan, none.",
+        show_default=False,
+    ),
+]
+MsFiles = Annotated[
+    list[str] | None,
+    typer.Option("--ms", help="MS as several single-band files, one option each.", metavar="FILE", show_default=False),
+]
+PanFile = Annotated[str | None, typer.Option("--pan", help="PAN, if not given as an argument.", metavar="FILE")]
+Register = Annotated[
+    str,
+    typer.Option(
+        envvar="CLIPPAN_REGISTER",
+        metavar="auto|off|DY,DX",
+        help="Measure and correct the shift between MS and PAN, leave it, or give it (rows, columns, in MS pixels).",
+    ),
+]
+SensorId = Annotated[
+    str | None,
+    typer.Option("--sensor", envvar="CLIPPAN_SENSOR", help="Sensor, if tags and names do not tell.", metavar="ID"),
+]
+MtfGain = Annotated[
+    float | None,
+    typer.Option(
+        envvar="CLIPPAN_MTF_GAIN",
+        min=0.01,
+        max=0.99,
+        help="MTF gain of all bands at the MS Nyquist frequency, instead of the sensor's.",
+    ),
+]
+SrcNodata = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CLIPPAN_SRC_NODATA", metavar="VALUE|nan|none", help="Nodata value of the inputs; none: all is valid."
+    ),
+]
+Warp = Annotated[bool, typer.Option("--warp", envvar="CLIPPAN_WARP", help="Reproject MS if its CRS is not PAN's.")]
+Json = Annotated[bool, typer.Option("--json", envvar="CLIPPAN_JSON", help="Print one JSON document on stdout.")]
+Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say nothing but errors.", show_default=False)]
+Jobs = Annotated[
+    str, typer.Option("-j", "--jobs", envvar="CLIPPAN_JOBS", metavar="N|ALL_CPUS", help="Threads.")
+]
+GdalConfig = Annotated[
+    list[str] | None,
+    typer.Option("--config", metavar="KEY=VALUE", help="GDAL configuration option.", show_default=False),
+]
+
+
+def scene_files(inputs: list[str] | None, ms: list[str] | None, pan: str | None) -> tuple[list[str], str]:
+    """Which files are MS and PAN.
+
+    Raises:
+        UsageError: Too many or too few.
+    """
+    rest = list(inputs or [])
+    if not ms and rest:
+        ms = [rest.pop(0)]
+    if pan is None and rest:
+        pan = rest.pop(0)
+    if not ms or pan is None or rest:
+        raise UsageError(
+            "give one MS and one PAN" + (f": {rest[0]} is too much" if rest else ""),
+            "clippan sharpen ms.tif pan.tif -o hrms.tif (or --ms B2.TIF --ms B3.TIF pan.tif)",
+        )
+    return ms, pan
+
+
+def parse_register(text: str) -> str | tuple[float, float]:
+    """``auto``, ``off``, or two numbers.
+
+    Raises:
+        UsageError: Something else.
+    """
+    if text in ("auto", "off"):
+        return text
+    try:
+        row, col = map(float, text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--register {text!r} is not auto, off or DY,DX", "for example --register=-0.5,0.25") from error
+    return row, col
+
+
+def parse_nodata(text: str | None, option: str) -> float | str | None:
+    """A number, ``nan``, or ``none``.
+
+    Raises:
+        UsageError: Something else.
+    """
+    if text is None or text.lower() in ("none", "null"):
+        return None if text is None else "none"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r} is not a number, nan or none", "for example --src-nodata 0") from error
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``2G``, ``512M``, ``1.5GiB`` …
+
+    Raises:
+        UsageError: Not a size.
+    """
+    match = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)(i?B)?\s*", text, re.IGNORECASE)
+    try:
+        number = float(match[1]) if match else 0.0
+    except ValueError:
+        number = 0.0
+    if match is None or number <= 0:
+        raise UsageError(f"{text!r} is not an amount of memory", "for example --memory 2G")
+    return int(number * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def parse_jobs(text: str) -> int:
+    """A number of threads; 0 for all processors.
+
+    Raises:
+        UsageError: Not a number.
+    """
+    if text.upper() == "ALL_CPUS":
+        return 0
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--jobs {text!r} is not a number of threads", "a number, or ALL_CPUS")
+    return int(text)
+
+
+def parse_bands(texts: list[str] | None) -> tuple[int, ...] | None:
+    """Band numbers from ``3``, ``1,2,3`` and ``2..4``.
+
+    Raises:
+        UsageError: Not band numbers.
+    """
+    if not texts:
+        return None
+    bands: list[int] = []
+    for part in ",".join(texts).split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\.\.(\d+))?\s*", part)
+        if match is None:
+            raise UsageError(f"--bidx {part!r} is not a band", "for example -b 3,2,1 or -b 1..4")
+        bands += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(bands)
+
+
+def parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """``KEY=VALUE`` options.
+
+    Raises:
+        UsageError: One has no ``=``.
+    """
+    pairs = {}
+    for text in texts or []:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise UsageError(f"{option} {text!r} is not NAME=VALUE", f"for example {option} COMPRESS=ZSTD")
+        pairs[key.upper()] = value
+    return pairs
+
+
+def as_json(document: dict[str, Any]) -> None:
+    """The one place that writes a document to stdout."""
+    import json
+
+    typer.echo(json.dumps(document, indent=2))

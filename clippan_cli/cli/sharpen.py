@@ -1,0 +1,158 @@
+"""``clippan sharpen``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clippan_cli.cli.console import Console, guarded, stopping
+from clippan_cli.cli.params import (
+    GdalConfig,
+    Inputs,
+    Jobs,
+    Json,
+    MsFiles,
+    MtfGain,
+    PanFile,
+    Quiet,
+    Register,
+    SensorId,
+    SrcNodata,
+    Warp,
+    as_json,
+    parse_bands,
+    parse_jobs,
+    parse_nodata,
+    parse_pairs,
+    parse_register,
+    parse_size,
+    scene_files,
+)
+from clippan_cli.errors import UsageError
+
+
+@guarded
+def sharpen(
+    context: typer.Context,
+    inputs: Inputs = None,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="The file to write.", metavar="FILE", show_default=False)
+    ] = None,
+    ms: MsFiles = None,
+    pan: PanFile = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            envvar="CLIPPAN_METHOD",
+            metavar="NAME",
+            help="exp, brovey, gsa, bdsd-pc, mtf-glp-fs, mtf-glp-hpm-r, sr-d (slow), gdal-brovey.",
+        ),
+    ] = "mtf-glp-hpm-r",
+    consistency: Annotated[
+        int,
+        typer.Option(
+            envvar="CLIPPAN_CONSISTENCY", min=0, max=20, help="Back-projections onto the measured MS; 0 for none."
+        ),
+    ] = 2,
+    register: Register = "auto",
+    sensor: SensorId = None,
+    mtf_gain: MtfGain = None,
+    src_nodata: SrcNodata = None,
+    dst_nodata: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CLIPPAN_DST_NODATA", metavar="VALUE|nan|none", help="Nodata value of the output; none: internal mask."
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option("-t", "--dtype", envvar="CLIPPAN_DTYPE", metavar="TYPE", help="Pixel type; that of MS if not given."),
+    ] = None,
+    bidx: Annotated[
+        list[str] | None,
+        typer.Option("-b", "--bidx", metavar="BANDS", help="MS bands to write: 3, 1,2,3 or 2..4.", show_default=False),
+    ] = None,
+    aoi: Annotated[
+        str | None, typer.Option(envvar="CLIPPAN_AOI", metavar="GEOJSON", help="Sharpen inside these polygons only.")
+    ] = None,
+    warp: Warp = False,
+    driver: Annotated[
+        str, typer.Option("--of", "--driver", envvar="CLIPPAN_DRIVER", metavar="GTiff|COG", help="Format of the output.")
+    ] = "GTiff",
+    creation: Annotated[
+        list[str] | None,
+        typer.Option("--co", "--creation-option", metavar="NAME=VALUE", help="GDAL creation option.", show_default=False),
+    ] = None,
+    overviews: Annotated[
+        bool, typer.Option("--overviews", envvar="CLIPPAN_OVERVIEWS", help="Build overviews (a COG has them anyway).")
+    ] = False,
+    tile_size: Annotated[
+        int | None,
+        typer.Option(envvar="CLIPPAN_TILE_SIZE", min=64, help="Side of a tile in PAN pixels; chosen if not given."),
+    ] = None,
+    memory: Annotated[str, typer.Option(envvar="CLIPPAN_MEMORY", metavar="SIZE", help="Bound of the process.")] = "2G",
+    device: Annotated[
+        str, typer.Option(envvar="CLIPPAN_DEVICE", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+    ] = "auto",
+    jobs: Jobs = "ALL_CPUS",
+    config: GdalConfig = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    json: Json = False,
+    quiet: Quiet = 0,
+) -> None:
+    """Fuse an MS and a PAN scene into one sharp MS image on PAN's grid.
+
+    Prints the path of the output. A record, FILE.clippan.json, is laid beside it.
+    """
+    ms_files, pan_file = scene_files(inputs, ms, pan)
+    if output is None and not dry_run:
+        raise UsageError("no output given", "-o hrms.tif")
+    if overwrite and resume:
+        raise UsageError("--overwrite and --resume exclude each other", "--resume continues; --overwrite starts again")
+    gdal = parse_pairs(config, "--config")
+
+    import rasterio
+
+    from clippan_cli.tiling.options import Options
+    from clippan_cli.tiling.sharpen import explain
+    from clippan_cli.tiling.sharpen import sharpen as run
+
+    options = Options(
+        method=method,
+        consistency=consistency,
+        register=parse_register(register),
+        sensor=sensor,
+        mtf_gain=mtf_gain,
+        src_nodata=parse_nodata(src_nodata, "--src-nodata"),
+        dst_nodata=parse_nodata(dst_nodata, "--dst-nodata"),
+        dtype=dtype,
+        bands=parse_bands(bidx),
+        driver=driver,
+        creation=parse_pairs(creation, "--co"),
+        overviews=overviews,
+        aoi=aoi,
+        warp=warp,
+        tile_size=tile_size,
+        memory=parse_size(memory),
+        jobs=parse_jobs(jobs),
+        device=device,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    with rasterio.Env(**gdal), Console((context.obj or 0) - quiet) as console, stopping() as stop:
+        if dry_run:
+            document = explain(ms_files, pan_file, output, options, console)
+        else:
+            assert output is not None
+            document = run(ms_files, pan_file, output, options, console, stop)
+    if json:
+        as_json(document)
+    elif dry_run:
+        from clippan_cli.cli.tables import print_plan
+
+        print_plan(document)
+    else:
+        typer.echo(document["output"])

@@ -1,0 +1,71 @@
+"""The exception tree: every error carries an exit code and a hint."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the process returns to the shell."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    INPUT = 3
+    MODEL = 4
+    OUTPUT = 5
+    PARTIAL_BATCH = 6
+    QUALITY_GATE = 7
+    RESOURCE = 8
+    INTERRUPTED = 130
+
+
+class ClippanError(Exception):
+    """Something went wrong that the user can understand.
+
+    Args:
+        what: One line that says what is wrong, with the numbers.
+        hint: One line that says what to do about it.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+class UsageError(ClippanError):
+    """The command line contradicts itself."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputError(ClippanError):
+    """A scene cannot be used as it is."""
+
+    exit_code = ExitCode.INPUT
+
+
+class OutputError(ClippanError):
+    """The result cannot be written."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+class ResourceError(ClippanError):
+    """The device or the memory does not suffice."""
+
+    exit_code = ExitCode.RESOURCE
+
+
+class Interrupted(ClippanError):
+    """The run was stopped from outside and can be resumed."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class ClippanWarning(UserWarning):
+    """Something that the user should know, though the work goes on."""

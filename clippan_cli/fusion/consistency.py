@@ -1,0 +1,36 @@
+"""Back-projection: the product, degraded through the sensor's MTF, gives back the measured MS."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clippan_cli.fusion.method import Tile
+from clippan_cli.physics.sampling import Sampling
+
+
+def back_project(hrms: Tensor, tile: Tile, steps: int) -> Tensor:
+    """``out ← out + U(m - D(out))``, ``steps`` times.
+
+    Args:
+        hrms: ``(C, H, W)``; overwritten.
+        tile: Where it was fused.
+        steps: How often.
+    """
+    for _ in range(steps):
+        hrms += tile.operators.up(residual(hrms, tile))
+    return hrms
+
+
+def residual(hrms: Tensor, tile: Tile) -> Tensor:
+    """What the measured MS has and the degraded product has not: ``(C, h, w)``, 0 where nothing was measured."""
+    missing = tile.ms - tile.operators.down(hrms, tile.valid)
+    known = tile.operators.covered if tile.ms_valid is None else tile.operators.covered & tile.ms_valid
+    if tile.valid is not None:
+        known = known & (tile.operators.weight(tile.valid) > 0.25)
+    return torch.where(known, missing, 0)
+
+
+def back_projection_halo(sampling: Sampling, steps: int) -> int:
+    """PAN pixels that ``steps`` back-projections look further."""
+    return steps * (sampling.up_reach + sampling.down_reach)

@@ -1,0 +1,116 @@
+"""The contract of a fusion method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+from torch import Tensor
+
+from clippan_cli.fusion.moments import Moments
+from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is known of a whole scene before its first tile is fused.
+
+    Args:
+        sampling: Where the MS bands lie on PAN's grid, registration included.
+        moments: First and second moments of the features that the method asks for, over the valid pixels.
+        samples: Windows spread over the scene, in scene units.
+    """
+
+    sampling: Sampling
+    moments: Moments
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass
+class Tile:
+    """What a method sees of a scene.
+
+    Args:
+        ms: ``(C, h, w)`` in scene units, continued into invalid pixels.
+        pan: ``(H, W)`` in scene units, 0 where invalid.
+        operators: Between the two windows.
+        ms_valid: ``(1 or C, h, w)``; None where all are valid.
+        pan_valid: ``(H, W)``; None where all are valid.
+    """
+
+    ms: Tensor
+    pan: Tensor
+    operators: Operators
+    ms_valid: Tensor | None = None
+    pan_valid: Tensor | None = None
+
+    @cached_property
+    def ms_up(self) -> Tensor:
+        """MS on PAN's grid: ``(C, H, W)``; methods must not change it."""
+        return self.operators.up(self.ms)
+
+    @cached_property
+    def pan_low(self) -> Tensor:
+        """PAN without what each MS band cannot resolve: ``(C, H, W)``."""
+        return self.operators.low_pass(self.pan, self.pan_valid)
+
+    @cached_property
+    def valid(self) -> Tensor | None:
+        """Which output pixels have data: ``(1 or C, H, W)``; None where all have."""
+        inside = self.operators.encloses_footprint
+        if self.ms_valid is None and self.pan_valid is None and inside:
+            return None
+        ms_valid = self.operators.everywhere if self.ms_valid is None else self.ms_valid
+        valid = self.operators.footprint(ms_valid)
+        return valid if self.pan_valid is None else valid & self.pan_valid
+
+
+class Fitted(ABC):
+    """A method that knows its scene."""
+
+    @abstractmethod
+    def fuse(self, tile: Tile) -> Tensor:
+        """Fuse one tile: ``(C, H, W)`` in scene units, the caller's to change."""
+
+    @property
+    def parameters(self) -> dict[str, list[float]]:
+        """What was fitted, for the record; keys say what it is."""
+        return {}
+
+
+class Method(ABC):
+    """A way to fuse.
+
+    ``features`` names what :class:`Moments` must hold when :meth:`fit` is called.
+    """
+
+    name: ClassVar[str]
+    features: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def fit(self, statistics: Statistics) -> Fitted:
+        """Fit to the statistics of a whole scene."""
+
+    def halo(self, sampling: Sampling) -> int:
+        """PAN pixels that an output pixel looks beyond itself: at least the reach of the upsampling."""
+        return sampling.up_reach
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classical(Fitted):
+    """A fitted method that is a formula with a few numbers.
+
+    Args:
+        values: The fitted numbers, by what they are.
+    """
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> dict[str, list[float]]:
+        """The fitted numbers."""
+        return self.values

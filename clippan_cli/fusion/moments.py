@@ -1,0 +1,125 @@
+"""First and second moments of a scene, gathered in one streaming pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.sampling import Box, Sampling
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums of products of features over the valid MS pixels of a scene.
+
+    Args:
+        names: The features, without the leading constant 1.
+        sums: ``(1 + F, 1 + F)`` sums of products of ``(1, features)``.
+    """
+
+    names: tuple[str, ...]
+    sums: NDArray[np.float64]
+
+    @property
+    def count(self) -> int:
+        """Number of pixels."""
+        return int(self.sums[0, 0])
+
+    def __add__(self, other: Moments) -> Moments:
+        """Moments of both sets of pixels together."""
+        return Moments(self.names, self.sums + other.sums)
+
+    def mean(self, feature: str) -> NDArray[np.float64]:
+        """Mean of each component of a feature."""
+        return self.sums[0, self._at(feature)] / self.count
+
+    def product(self, first: str, second: str) -> NDArray[np.float64]:
+        """Mean products, ``(components of first, components of second)``."""
+        return self.sums[np.ix_(self._at(first), self._at(second))] / self.count
+
+    def covariance(self, first: str, second: str) -> NDArray[np.float64]:
+        """Covariances, ``(components of first, components of second)``."""
+        return self.product(first, second) - np.outer(self.mean(first), self.mean(second))
+
+    def _at(self, feature: str) -> list[int]:
+        return [i for i, name in enumerate(self.names, 1) if name == feature]
+
+    def to_json(self) -> dict[str, Any]:
+        """A document that :meth:`from_json` reads back exactly."""
+        return {"names": list(self.names), "sums": self.sums.tolist()}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Moments:
+        """Read what :meth:`to_json` wrote."""
+        return cls(tuple(document["names"]), np.array(document["sums"], np.float64))
+
+
+def feature_names(features: Sequence[str], bands: int) -> tuple[str, ...]:
+    """The name of each component: most features have one a band."""
+    return tuple(name for name in features for _ in range(1 if name == "pan_simulated" else bands))
+
+
+def tile_moments(
+    features: Sequence[str], ms: Tensor, pan: Tensor, usable: Tensor, operators: Operators, core: Box
+) -> Moments:
+    """Moments of one window.
+
+    Features, all on MS's grid: ``ms``; ``ms_low``, MS seen through its own MTF once more; ``pan_low``, PAN through
+    each band's MTF; ``pan_simulated``, PAN as its own sensor would see it at MS's resolution; ``lifted`` and
+    ``lifted_one``, the adjoint of upsampling applied to PAN and to 1, which give the moments of upsampled bands
+    with PAN at PAN's resolution without upsampling any.
+
+    Args:
+        features: Which to gather.
+        ms: ``(C, h, w)``, a halo around ``core`` included.
+        pan: ``(H, W)``.
+        usable: ``(h, w)``, True where MS and all PAN pixels under its MTF are valid and not saturated.
+        operators: Between the two windows.
+        core: The MS pixels to count.
+    """
+    cut = core.within(operators.ms_box)
+    chosen = usable[cut]
+    planes = [_feature(name, ms, pan, operators)[(slice(None), *cut)] for name in features]
+    ones = torch.ones(1, int(chosen.sum()), dtype=torch.float64, device=ms.device)
+    table = torch.cat([ones, *(plane[:, chosen].double() for plane in planes)])
+    return Moments(feature_names(features, ms.shape[0]), (table @ table.T).cpu().numpy())
+
+
+def _feature(name: str, ms: Tensor, pan: Tensor, operators: Operators) -> Tensor:
+    if name == "ms":
+        return ms
+    if name == "ms_low":
+        return seen_again(ms, operators.sampling, operators.ms_box)
+    if name == "pan_low":
+        return operators.pan_down(pan)
+    if name == "pan_simulated":
+        return operators.pan_simulated(pan)
+    if name == "lifted":
+        return operators.up_adjoint(pan)
+    if name == "lifted_one":
+        return operators.up_adjoint(torch.ones_like(pan))
+    raise ValueError(f"no such feature: {name}")
+
+
+def seen_again(ms: Tensor, sampling: Sampling, box: Box) -> Tensor:
+    """MS ``(C, h, w)`` through its own MTF, as if its grid were ``ratio`` times finer than the sensor's."""
+    # A Gaussian of gain G at ratio r has the width of one of gain G**(r*r) at ratio 1.
+    square = sampling.ratio[0] * sampling.ratio[1]
+    gains = tuple(gain**square for gain in sampling.gains)
+    same = Sampling.uniform((1.0, 1.0), (0.0, 0.0), gains)
+    return Operators(same, box, box, device=ms.device, dtype=ms.dtype).down(ms)
+
+
+def merge(parts: Iterable[Moments]) -> Moments:
+    """Add up in order."""
+    first, *others = parts
+    for part in others:
+        first = first + part
+    return first

@@ -1,0 +1,37 @@
+"""Fusing a small scene in memory, without tiles: for protocols at reduced resolution, and to check the engine."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clippan_cli.fusion.consistency import back_project
+from clippan_cli.fusion.method import Method, Statistics, Tile
+from clippan_cli.fusion.moments import tile_moments
+from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.sampling import Box, Sampling, Span
+
+
+def fuse_whole(method: Method, ms: Tensor, pan: Tensor, sampling: Sampling, consistency: int) -> Tensor:
+    """Fit and fuse at once; all pixels must be valid.
+
+    Args:
+        method: Any method.
+        ms: ``(C, h, w)``.
+        pan: ``(H, W)``.
+        sampling: Where ``ms`` lies on ``pan``.
+        consistency: Back-projections at the end.
+
+    Returns:
+        ``(C, H, W)``.
+    """
+    pan_box = Box(Span(0, pan.shape[0]), Span(0, pan.shape[1]))
+    ms_box = Box(Span(0, ms.shape[1]), Span(0, ms.shape[2]))
+    operators = Operators(sampling, pan_box, ms_box, device=ms.device, dtype=ms.dtype)
+    moments = tile_moments(method.features, ms, pan, operators.covered, operators, ms_box)
+    everywhere = torch.ones((), dtype=torch.bool, device=ms.device)
+    sample = Sample(ms, everywhere.expand_as(ms), pan, everywhere.expand_as(pan), ms_box, pan_box)
+    fitted = method.fit(Statistics(sampling, moments, (sample,)))
+    tile = Tile(ms, pan, operators)
+    return back_project(fitted.fuse(tile), tile, consistency)

@@ -1,0 +1,1 @@
+"""How a satellite degrades an image: MTF, resampling, Wald's protocol, registration."""

@@ -1,0 +1,199 @@
+"""Upsampling and MTF degradation of one window, for every band at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clippan_cli.physics.banded import Banded, separable
+from clippan_cli.physics.kernels import degradation, upsampling, upsampling_adjoint
+from clippan_cli.physics.sampling import Box, Sampling, Span
+
+_LEAST_WEIGHT = 0.25
+
+_Key = TypeVar("_Key")
+
+
+class _Axis(NamedTuple):
+    """What determines the matrix of one axis."""
+
+    kind: Callable[..., Banded]
+    ratio: float
+    phase: float
+    gain: float | None
+    pan: Span
+    ms: Span
+    device: str
+    dtype: torch.dtype
+
+
+@lru_cache(maxsize=1024)
+def _build(axis: _Axis) -> Banded:
+    gain = () if axis.gain is None else (axis.gain,)
+    return axis.kind(axis.ratio, axis.phase, *gain, axis.pan, axis.ms, device=axis.device, dtype=axis.dtype)
+
+
+class Operators:
+    """The linear operators between an MS window and a PAN window of one scene.
+
+    Bands that share phase and gain share their matrices, and PAN is degraded once for all of them.
+
+    Args:
+        sampling: Ratio, phases and gains of the scene.
+        pan_box: The window on PAN's grid, of height H and width W.
+        ms_box: The window on MS's grid, of height h and width w.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        pan_box: Box,
+        ms_box: Box,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.sampling, self.pan_box, self.ms_box = sampling, pan_box, ms_box
+        self._device, self._dtype = str(device), dtype
+
+    def up(self, ms: Tensor) -> Tensor:
+        """Interpolate ``(C, h, w)`` to ``(C, H, W)``, each band at its own phase."""
+        return self._by_band(self.sampling.phases, ms, lambda phase, x: self._apply(upsampling, phase, None, x))
+
+    def up_adjoint(self, pan: Tensor) -> Tensor:
+        """Apply the transpose of :meth:`up` to ``(H, W)``, once for each band's phase: ``(C, h, w)``."""
+        return self._by_band(
+            self.sampling.phases, pan[None], lambda phase, x: self._apply(upsampling_adjoint, phase, None, x)
+        )
+
+    def down(self, hrms: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Degrade ``(C, H, W)`` to ``(C, h, w)`` through each band's MTF.
+
+        Args:
+            hrms: Image at PAN's grid.
+            valid: ``(1 or C, H, W)``; the MTF is normalised over the valid pixels.
+        """
+        keys = list(zip(self.sampling.phases, self.sampling.gains, strict=True))
+        if valid is None:
+            return self._by_band(keys, hrms, self._degrade)
+        weight = self._by_band(keys, valid.to(hrms.dtype).expand_as(hrms), self._degrade)
+        total = self._by_band(keys, torch.where(valid, hrms, 0), self._degrade)
+        return torch.where(weight > _LEAST_WEIGHT, total / weight.clamp(min=_LEAST_WEIGHT), 0)
+
+    def weight(self, valid: Tensor) -> Tensor:
+        """The share of each MS pixel's MTF that falls on valid pixels: ``(1 or C, H, W)`` to ``(C, h, w)``."""
+        keys = list(zip(self.sampling.phases, self.sampling.gains, strict=True))
+        return self._by_band(keys, valid.to(self._dtype).expand(len(keys), -1, -1), self._degrade)
+
+    def pan_down(self, pan: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Degrade PAN ``(H, W)`` through each band's MTF at its phase: ``(C, h, w)``."""
+        bands = len(self.sampling.gains)
+        return self.down(pan.expand(bands, -1, -1), None if valid is None else valid[None])
+
+    def pan_simulated(self, pan: Tensor) -> Tensor:
+        """PAN ``(H, W)`` as PAN's own sensor would see it at MS's resolution (Wald): ``(1, h, w)``."""
+        return self._apply(degradation, self.sampling.centre, self.sampling.pan_gain, pan[None])
+
+    def low_pass(self, pan: Tensor, valid: Tensor | None = None) -> Tensor:
+        """PAN ``(H, W)`` without what the MS bands cannot resolve: ``(C, H, W)``."""
+        return self.up(self.pan_down(pan, valid))
+
+    @cached_property
+    def covered(self) -> Tensor:
+        """``(h, w)``, True where the centre of an MS pixel lies on the PAN window, half an MS pixel aside at most."""
+        sides = []
+        for axis in (0, 1):
+            centre = self.sampling.centre[axis] + self.sampling.ratio[axis] * np.arange(*self.ms_box[axis])
+            slack = self.sampling.ratio[axis] / 2
+            sides.append((centre >= self.pan_box[axis].start - slack) & (centre <= self.pan_box[axis].stop - 1 + slack))
+        return torch.as_tensor(sides[0][:, None] & sides[1][None, :], device=self._device)
+
+    @property
+    def everywhere(self) -> Tensor:
+        """Validity of an MS window without gaps: ``(1, h, w)``."""
+        return torch.ones(1, *self.ms_box.shape, dtype=torch.bool, device=self._device)
+
+    @property
+    def encloses_footprint(self) -> bool:
+        """Whether every PAN pixel of the window lies in an MS pixel of the window."""
+        for axis in (0, 1):
+            index = self.sampling.nearest(axis, self.pan_box[axis])
+            if index[0] < self.ms_box[axis].start or index[-1] >= self.ms_box[axis].stop:
+                return False
+        return True
+
+    def footprint(self, ms_valid: Tensor) -> Tensor:
+        """Validity of PAN's pixels from that of the MS pixels they lie in: ``(C, h, w)`` to ``(C, H, W)``.
+
+        PAN pixels outside ``ms_box`` are invalid.
+        """
+        picks, inside = [], []
+        for axis in (0, 1):
+            index = self.sampling.nearest(axis, self.pan_box[axis]) - self.ms_box[axis].start
+            inside.append(torch.as_tensor((index >= 0) & (index < self.ms_box[axis].size), device=ms_valid.device))
+            picks.append(torch.as_tensor(index.clip(0, self.ms_box[axis].size - 1), device=ms_valid.device))
+        return ms_valid[:, picks[0]][:, :, picks[1]] & inside[0][:, None] & inside[1][None, :]
+
+    def _degrade(self, key: tuple[tuple[float, float], float], x: Tensor) -> Tensor:
+        return self._apply(degradation, key[0], key[1], x)
+
+    def _apply(self, kind: Callable[..., Banded], phase: tuple[float, float], gain: float | None, x: Tensor) -> Tensor:
+        rows, cols = (
+            _build(
+                _Axis(
+                    kind,
+                    self.sampling.ratio[axis],
+                    phase[axis],
+                    gain,
+                    self.pan_box[axis],
+                    self.ms_box[axis],
+                    self._device,
+                    self._dtype,
+                )
+            )
+            for axis in (0, 1)
+        )
+        return separable(rows, cols, x)
+
+    @staticmethod
+    def _by_band(keys: tuple[_Key, ...] | list[_Key], x: Tensor, apply: Callable[[_Key, Tensor], Tensor]) -> Tensor:
+        """Apply to the bands of each key together; an input that all bands share is computed once a key."""
+        shared = x.shape[0] == 1 or x.stride(0) == 0
+        groups = list(dict.fromkeys(keys))
+        if len(groups) == 1:
+            return apply(keys[0], x[:1]).expand(len(keys), -1, -1) if shared else apply(keys[0], x)
+        members = [[band for band, key in enumerate(keys) if key == group] for group in groups]
+        parts = [
+            apply(group, x[:1]).expand(len(bands), -1, -1) if shared else apply(group, x[bands])
+            for group, bands in zip(groups, members, strict=True)
+        ]
+        order = torch.tensor([band for bands in members for band in bands], device=x.device)
+        return torch.cat(parts)[torch.argsort(order)]
+
+
+def fill_invalid(ms: Tensor, valid: Tensor, passes: int) -> Tensor:
+    """Continue the valid pixels into the invalid ones, one pixel further with each pass.
+
+    Args:
+        ms: ``(C, h, w)``.
+        valid: ``(C, h, w)``, True = valid.
+        passes: How many pixels to go.
+
+    Returns:
+        ``(C, h, w)``; valid pixels are unchanged, what lies too far away is 0.
+    """
+    known = valid.to(ms.dtype)
+    out = torch.where(valid, ms, 0)
+    for _ in range(passes):
+        count = F.avg_pool2d(known[None], 3, 1, 1)[0]
+        mean = F.avg_pool2d(out[None], 3, 1, 1)[0] / count.clamp(min=1e-6)
+        reached = (count > 0) & (known == 0)
+        out = torch.where(reached, mean, out)
+        known = torch.where(reached, 1.0, known)
+    return out

@@ -1,0 +1,233 @@
+"""The residual shift between MS and PAN, measured below a pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clippan_cli.physics.operators import Operators, fill_invalid
+from clippan_cli.physics.sampling import Box, Sampling
+
+SEARCH = 4
+"""MS pixels searched to each side."""
+
+_HIGH_PASS_SIGMA = 2.0
+_ITERATIONS = 6
+_STEP = 0.25
+_LEAST_CORRELATION = 0.3
+_LEAST_PIXELS = 400
+_FARTHEST_BAND = 0.75
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window of a scene, held in memory.
+
+    Args:
+        ms: ``(C, h, w)``.
+        ms_valid: ``(C, h, w)``, True = valid.
+        pan: ``(H, W)``.
+        pan_valid: ``(H, W)``, True = valid.
+        ms_box: Where ``ms`` lies on MS's grid.
+        pan_box: Where ``pan`` lies on PAN's grid.
+    """
+
+    ms: Tensor
+    ms_valid: Tensor
+    pan: Tensor
+    pan_valid: Tensor
+    ms_box: Box
+    pan_box: Box
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A measured shift.
+
+    Args:
+        row: Rows by which the MS content must move to match PAN, in MS pixels.
+        col: Likewise columns.
+        spread: Robust standard deviation over the windows, in MS pixels (NaN with one window).
+        correlation: Of the details of MS and PAN once aligned.
+        windows: How many windows voted.
+    """
+
+    row: float
+    col: float
+    spread: float
+    correlation: float
+    windows: int
+
+    @property
+    def size(self) -> float:
+        """Length in MS pixels."""
+        return float((self.row**2 + self.col**2) ** 0.5)
+
+    @property
+    def error(self) -> float:
+        """Standard error of the median in MS pixels; 0 with one window, which cannot tell."""
+        return 0.0 if math.isnan(self.spread) else 1.25 * self.spread / math.sqrt(self.windows)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The shift of the MS image as a whole, and of each of its bands; None where nothing could be measured."""
+
+    whole: Shift | None
+    bands: tuple[Shift | None, ...]
+
+
+def measure_shift(samples: Sequence[Sample], sampling: Sampling, workers: int = 1) -> Registration:
+    """Measure how far the MS content lies from where the georeference puts it.
+
+    A coarse search by cross-correlation of details, then Gauss-Newton steps on the phase of PAN's
+    degradation, so that neither image is resampled.
+
+    Args:
+        samples: Windows spread over the scene.
+        sampling: The phases as the georeference states them.
+    """
+    bands = len(sampling.gains)
+    windows = [window for window in (_Window(sample, sampling) for sample in samples) if window.pixels >= _LEAST_PIXELS]
+    with ThreadPoolExecutor(workers) as pool:
+        found = [shifts for shifts in pool.map(_Window.shifts, windows) if shifts is not None]
+    bands = len(sampling.gains)
+    single = [[shifts[1 + band] for shifts in found] for band in range(bands)]
+    return Registration(
+        _vote([shifts[0] for shifts in found]), tuple(_vote([vote for vote in votes if vote]) for votes in single)
+    )
+
+
+_Vote = tuple[float, float, float]
+
+
+class _Window:
+    """One sample, with the details of its bands at hand."""
+
+    def __init__(self, sample: Sample, sampling: Sampling) -> None:
+        self._sample, self._sampling = sample, sampling
+        self._operators = Operators(sampling, sample.pan_box, sample.ms_box)
+        weight = self._operators.weight(sample.pan_valid[None])[0]
+        valid = sample.ms_valid.all(0) & (weight > 0.999) & self._operators.covered
+        reach = int(3 * _HIGH_PASS_SIGMA)
+        self._valid = valid
+        self._mask = F.max_pool2d((~valid)[None].float(), 2 * reach + 1, 1, reach)[0] == 0
+        edge = SEARCH + 1
+        self._mask[:edge] = self._mask[-edge:] = False
+        self._mask[:, :edge] = self._mask[:, -edge:] = False
+        self.pixels = int(self._mask.sum())
+        self._details = self._detail(fill_invalid(sample.ms, sample.ms_valid, 2))
+        self._chosen = self._details[:, self._mask].double()
+
+    def _detail(self, x: Tensor) -> Tensor:
+        """What a wide Gaussian removes, over the valid pixels."""
+        known = self._valid.to(x.dtype).expand_as(x)
+        weight = _blur(known).clamp(min=1e-6)
+        return x - _blur(torch.where(self._valid, x, 0)) / weight
+
+    def _pan_detail(self, shift: tuple[float, float]) -> Tensor:
+        """Details of PAN as MS would see it if its content lay ``shift`` MS pixels further on: ``(h, w)``."""
+        centre, ratio = self._sampling.centre, self._sampling.ratio
+        phase = (centre[0] + ratio[0] * shift[0], centre[1] + ratio[1] * shift[1])
+        gain = sum(self._sampling.gains) / len(self._sampling.gains)
+        moved = Sampling.uniform(ratio, phase, (gain,))
+        operators = Operators(moved, self._sample.pan_box, self._sample.ms_box)
+        filled = torch.where(self._sample.pan_valid, self._sample.pan, 0)
+        return self._detail(operators.pan_down(filled))[0]
+
+    def _coarse(self) -> tuple[float, float]:
+        """Whole MS pixels, by the summed squared cross-correlation of all bands."""
+        pan = self._pan_detail((0.0, 0.0)) * self._mask
+        details = self._details * self._mask
+        spectrum = torch.fft.rfft2(details) * torch.fft.rfft2(pan).conj()
+        norm = details.flatten(1).norm(dim=1) * pan.norm()
+        correlation = torch.fft.irfft2(spectrum, s=pan.shape) / norm.clamp(min=1e-12)[:, None, None]
+        score = (correlation**2).sum(0).roll((SEARCH, SEARCH), (0, 1))[: 2 * SEARCH + 1, : 2 * SEARCH + 1]
+        best = int(score.argmax())
+        return float(SEARCH - best // score.shape[1]), float(SEARCH - best % score.shape[1])
+
+    def shifts(self) -> list[_Vote] | None:
+        """Row, column (MS pixels) and correlation for the image as a whole, then for each band.
+
+        None where the whole does not settle; a band that does not follow PAN has a correlation of 0.
+        """
+        row, col = self._coarse()
+        for _ in range(_ITERATIONS):
+            linear = self._linearise(row, col)
+            step, correlation = linear.solve(self._chosen)
+            row, col = row + max(-1.0, min(1.0, step[0])), col + max(-1.0, min(1.0, step[1]))
+            if max(map(abs, step)) < 0.01:
+                break
+        if max(map(abs, step)) > 0.1 or max(abs(row), abs(col)) > SEARCH + 1 or correlation < _LEAST_CORRELATION:
+            return None
+        linear = self._linearise(row, col)
+        votes = [(row, col, correlation)]
+        for band in self._chosen:
+            step, match = linear.follow(band)
+            close = max(map(abs, step)) <= _FARTHEST_BAND
+            votes.append((row + step[0], col + step[1], match if close else 0.0))
+        return votes
+
+    def _linearise(self, row: float, col: float) -> _Linearised:
+        """PAN's details around a shift: themselves and their slopes."""
+        down = self._pan_detail((row + _STEP, col)) - self._pan_detail((row - _STEP, col))
+        right = self._pan_detail((row, col + _STEP)) - self._pan_detail((row, col - _STEP))
+        planes = (self._pan_detail((row, col)), down / (2 * _STEP), right / (2 * _STEP))
+        return _Linearised(*(plane[self._mask].double() for plane in planes))
+
+
+class _Linearised(NamedTuple):
+    """PAN's details at a shift, and their slopes along rows and columns, on the pixels that count."""
+
+    pan: Tensor
+    slope_row: Tensor
+    slope_col: Tensor
+
+    def solve(self, details: Tensor) -> tuple[tuple[float, float], float]:
+        """One Gauss-Newton step: the shift at which a combination of ``details`` comes closest to PAN.
+
+        Returns:
+            The step (row, col) in MS pixels, and the correlation of PAN with the combination.
+        """
+        known = torch.cat([details, self.slope_row[None], self.slope_col[None]])
+        gram = known @ known.T
+        ridge = 1e-9 * gram.diagonal().clamp(min=1e-30).diag()
+        solution = torch.linalg.solve(gram + ridge, known @ self.pan)
+        fitted = solution[:-2] @ details
+        match = float((fitted @ self.pan) / (fitted.norm() * self.pan.norm()).clamp(min=1e-30))
+        return (-float(solution[-2]), -float(solution[-1])), match
+
+    def follow(self, detail: Tensor) -> tuple[tuple[float, float], float]:
+        """The step for one band, regressed on PAN, so that what the band alone shows does not damp it."""
+        known = torch.stack(self)
+        gain, row, col = torch.linalg.lstsq(known.T, detail[:, None]).solution[:, 0].tolist()
+        match = float((self.pan @ detail) / (self.pan.norm() * detail.norm()).clamp(min=1e-30))
+        scale = gain if abs(gain) > 1e-12 else 1e-12
+        return (row / scale, col / scale), abs(match)
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Gaussian blur of ``(C, h, w)``, zero beyond the edges."""
+    reach = int(3 * _HIGH_PASS_SIGMA)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=x.dtype) / _HIGH_PASS_SIGMA) ** 2)
+    taps = taps / taps.sum()
+    x = F.conv2d(x[:, None], taps.view(1, 1, -1, 1), padding=(reach, 0))
+    return F.conv2d(x, taps.view(1, 1, 1, -1), padding=(0, reach))[:, 0]
+
+
+def _vote(votes: Sequence[_Vote]) -> Shift | None:
+    """The median of the windows, and how far they disagree."""
+    if not votes:
+        return None
+    table = torch.tensor(votes, dtype=torch.float64)
+    middle = table.quantile(0.5, dim=0)
+    deviation = (table[:, :2] - middle[:2]).abs().quantile(0.5, dim=0).max()
+    spread = 1.4826 * float(deviation) if len(votes) > 1 else float("nan")
+    return Shift(float(middle[0]), float(middle[1]), spread, float(middle[2]), len(votes))

@@ -1,0 +1,147 @@
+"""Where MS samples lie on PAN's grid, and the operators that follow from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRUNCATION = 4.0
+"""The MTF Gaussian ends at this many standard deviations."""
+
+CUBIC_REACH = 2
+"""MS pixels that the cubic looks to each side."""
+
+
+class Span(NamedTuple):
+    """Pixels ``start <= i < stop`` of one axis."""
+
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.stop - self.start
+
+    def grow(self, by: int, limit: int) -> Span:
+        """Extend by ``by`` pixels to both sides, within ``0 <= i < limit``."""
+        return Span(max(0, self.start - by), min(limit, self.stop + by))
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels: its rows and its columns."""
+
+    rows: Span
+    cols: Span
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.rows.size, self.cols.size
+
+    def grow(self, by: int, shape: tuple[int, int]) -> Box:
+        """Extend by ``by`` pixels to all sides, within an image of ``shape``."""
+        return Box(self.rows.grow(by, shape[0]), self.cols.grow(by, shape[1]))
+
+    def within(self, outer: Box) -> tuple[slice, slice]:
+        """Slices that cut this box out of an array that covers ``outer``."""
+        return (
+            slice(self.rows.start - outer.rows.start, self.rows.stop - outer.rows.start),
+            slice(self.cols.start - outer.cols.start, self.cols.stop - outer.cols.start),
+        )
+
+
+def mtf_sigma(ratio: float, gain: float) -> float:
+    """Standard deviation (PAN pixels) of the Gaussian whose response at the MS Nyquist frequency is ``gain``."""
+    return ratio * math.sqrt(-2.0 * math.log(gain)) / math.pi
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the MS bands sample the scene that PAN sees.
+
+    Args:
+        ratio: PAN pixels in an MS pixel, ``(row, col)``.
+        phases: Per band, the centre of MS pixel (0, 0) in PAN pixels, ``(row, col)``.
+        gains: Per band, the MTF gain at the MS Nyquist frequency.
+        pan_gain: PAN's MTF gain at its own Nyquist frequency.
+        nominal: The phase that the georeference states; footprints follow it, whatever was measured.
+    """
+
+    ratio: tuple[float, float]
+    phases: tuple[tuple[float, float], ...]
+    gains: tuple[float, ...]
+    pan_gain: float
+    nominal: tuple[float, float]
+
+    @classmethod
+    def uniform(
+        cls,
+        ratio: tuple[float, float],
+        phase: tuple[float, float],
+        gains: tuple[float, ...],
+        pan_gain: float = 0.15,
+    ) -> Sampling:
+        """All bands at one phase."""
+        return cls(ratio, (phase,) * len(gains), gains, pan_gain, phase)
+
+    def shifted(self, shifts: tuple[tuple[float, float], ...]) -> Sampling:
+        """Move each band's phase by its shift, ``(row, col)`` in MS pixels."""
+        phases = tuple(
+            (phase[0] + self.ratio[0] * shift[0], phase[1] + self.ratio[1] * shift[1])
+            for phase, shift in zip(self.phases, shifts, strict=True)
+        )
+        return replace(self, phases=phases)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The bands' mean phase: where the MS image as a whole lies."""
+        rows, cols = zip(*self.phases, strict=True)
+        return sum(rows) / len(rows), sum(cols) / len(cols)
+
+    @property
+    def up_reach(self) -> int:
+        """PAN pixels that upsampling looks beyond an output pixel."""
+        return math.ceil(CUBIC_REACH * max(self.ratio))
+
+    @property
+    def down_reach(self) -> int:
+        """PAN pixels that the MTF looks beyond the centre of an MS pixel."""
+        return math.ceil(TRUNCATION * mtf_sigma(max(self.ratio), min(*self.gains, self.pan_gain, 0.99)))
+
+    @property
+    def largest_shift(self) -> int:
+        """MS pixels by which any band departs from the nominal phase, rounded up."""
+        return max(
+            math.ceil(abs(phase[axis] - self.nominal[axis]) / self.ratio[axis]) for phase in self.phases for axis in (0, 1)
+        )
+
+    def ms_box(self, pan_box: Box, ms_shape: tuple[int, int]) -> Box:
+        """The MS pixels that upsampling into ``pan_box`` reads, inside an MS image of ``ms_shape``."""
+        return Box(*(self._ms_span(axis, pan_box[axis], ms_shape[axis]) for axis in (0, 1)))
+
+    def _ms_span(self, axis: int, span: Span, limit: int) -> Span:
+        phases = [phase[axis] for phase in (*self.phases, self.nominal)]
+        first = math.floor((span.start - max(phases)) / self.ratio[axis]) - CUBIC_REACH
+        last = math.ceil((span.stop - 1 - min(phases)) / self.ratio[axis]) + CUBIC_REACH
+        start = min(max(first, 0), limit - 1)
+        return Span(start, max(start + 1, min(last + 1, limit)))
+
+    def pan_box(self, ms_box: Box, reach: int, pan_shape: tuple[int, int]) -> Box:
+        """The PAN pixels within ``reach`` of the centres of ``ms_box``, inside a PAN image of ``pan_shape``."""
+        return Box(*(self._pan_span(axis, ms_box[axis], reach, pan_shape[axis]) for axis in (0, 1)))
+
+    def _pan_span(self, axis: int, span: Span, reach: int, limit: int) -> Span:
+        phases = [phase[axis] for phase in (*self.phases, self.nominal)]
+        first = math.floor(min(phases) + self.ratio[axis] * span.start) - reach
+        last = math.ceil(max(phases) + self.ratio[axis] * (span.stop - 1)) + reach
+        start = min(max(first, 0), limit - 1)
+        return Span(start, max(start + 1, min(last + 1, limit)))
+
+    def nearest(self, axis: int, span: Span) -> NDArray[np.int64]:
+        """The MS pixel in whose footprint each PAN pixel of ``span`` lies (it may be outside the image)."""
+        return np.floor((np.arange(span.start, span.stop) - self.nominal[axis]) / self.ratio[axis] + 0.5).astype(np.int64)

@@ -1,0 +1,47 @@
+"""Wald's protocol: a pair one scale down, whose truth is the measured MS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.sampling import Box, Sampling, Span
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A pair at reduced resolution.
+
+    Args:
+        ms: ``(C, h, w)``, the measured MS through its own MTF, decimated.
+        pan: ``(H, W)``, PAN as its sensor would see it at the measured MS's resolution.
+        truth: ``(C, H, W)``, the measured MS.
+        sampling: Where ``ms`` lies on ``pan``.
+    """
+
+    ms: Tensor
+    pan: Tensor
+    truth: Tensor
+    sampling: Sampling
+
+
+def reduce(ms: Tensor, pan: Tensor, sampling: Sampling, slip: tuple[float, float] = (0.0, 0.0)) -> Reduced:
+    """Degrade a pair through the sensor's MTF at its true phase.
+
+    Args:
+        ms: ``(C, h, w)``, all valid.
+        pan: ``(H, W)``, all valid.
+        sampling: Where ``ms`` lies on ``pan``, registration included.
+        slip: Shift (row, col) in reduced MS pixels that the result keeps silent about, to study misregistration.
+    """
+    height, width = ms.shape[1:]
+    whole = Box(Span(0, height), Span(0, width))
+    finer = Operators(sampling, Box(Span(0, pan.shape[0]), Span(0, pan.shape[1])), whole, dtype=ms.dtype)
+    nested = ((sampling.ratio[0] - 1) / 2, (sampling.ratio[1] - 1) / 2)
+    stated = Sampling.uniform(sampling.ratio, nested, sampling.gains, sampling.pan_gain)
+    small = Box(Span(0, int(height / sampling.ratio[0])), Span(0, int(width / sampling.ratio[1])))
+    true = stated.shifted((slip,) * len(sampling.gains))
+    degraded = Operators(true, whole, small, dtype=ms.dtype).down(ms)
+    return Reduced(degraded, finer.pan_simulated(pan)[0], ms, stated)

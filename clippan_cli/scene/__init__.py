@@ -1,0 +1,1 @@
+"""What lies on disk: grids, rasters, pairs, validity, sensors, metadata, writing."""

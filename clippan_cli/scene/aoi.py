@@ -1,0 +1,102 @@
+"""A polygon that limits the work."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.features import geometry_mask
+from shapely.geometry import mapping, shape
+from shapely.geometry.base import BaseGeometry
+from shapely.ops import transform as project
+
+from clippan_cli.errors import InputError
+from clippan_cli.physics.sampling import Box, Span
+from clippan_cli.scene.grid import Grid
+
+
+@dataclass(frozen=True)
+class Aoi:
+    """An area of interest on a grid.
+
+    Args:
+        grid: PAN's grid.
+        polygon: In the grid's CRS.
+        box: The pixels that the polygon touches.
+    """
+
+    grid: Grid
+    polygon: BaseGeometry
+    box: Box
+
+    def inside(self, box: Box) -> NDArray[np.bool_]:
+        """Which pixels of ``box`` have their centre in the polygon: ``(h, w)``."""
+        part = self.grid.crop(box)
+        return geometry_mask([mapping(self.polygon)], part.shape, part.transform, invert=True)
+
+
+def read_aoi(path: str, grid: Grid) -> Aoi:
+    """Read a GeoJSON file and place it on ``grid``.
+
+    GeoJSON is in WGS 84 unless its ``crs`` member says otherwise; on a grid without CRS the coordinates are taken
+    as they are.
+
+    Raises:
+        InputError: Not readable, no polygon, or outside the grid.
+    """
+    try:
+        document = json.loads(Path(path).read_text("utf-8"))
+        polygon = shapely.union_all([shapely.make_valid(shape(geometry)) for geometry in _geometries(document)])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
+        raise InputError(f"cannot read the area of interest {path}: {error}", "give a GeoJSON file with polygons") from error
+    if polygon.area == 0:
+        raise InputError(f"{path} holds no polygon", "give a GeoJSON file with polygons")
+    if grid.crs is not None:
+        polygon = _reproject(polygon, _declared_crs(document), grid.crs)
+    box = _touched(polygon, grid)
+    if box is None:
+        raise InputError(
+            f"{path} lies outside the scene: it covers {tuple(round(v, 3) for v in polygon.bounds)}, "
+            f"the scene {tuple(round(v, 3) for v in grid.bounds)}",
+            "GeoJSON coordinates are longitude, latitude (WGS 84) unless its crs member says otherwise",
+        )
+    return Aoi(grid, polygon, box)
+
+
+def _geometries(document: dict[str, Any]) -> list[dict[str, Any]]:
+    if document["type"] == "FeatureCollection":
+        return [feature["geometry"] for feature in document["features"] if feature.get("geometry")]
+    return [document["geometry"] if document["type"] == "Feature" else document]
+
+
+def _declared_crs(document: dict[str, Any]) -> str:
+    name = document.get("crs", {}).get("properties", {}).get("name", "OGC:CRS84")
+    return str(name)
+
+
+def _reproject(polygon: BaseGeometry, source: str, target: CRS) -> BaseGeometry:
+    transformer = pyproj.Transformer.from_crs(source, target.to_wkt(), always_xy=True)
+    return project(transformer.transform, shapely.segmentize(polygon, polygon.length / 200))
+
+
+def _touched(polygon: BaseGeometry, grid: Grid) -> Box | None:
+    west, south, east, north = polygon.bounds
+    corners = [~grid.transform @ (x, y) for x in (west, east) for y in (south, north)]
+    if not all(map(math.isfinite, (value for corner in corners for value in corner))):
+        return None
+    spans = []
+    for axis, values in ((0, [row for _, row in corners]), (1, [col for col, _ in corners])):
+        start = max(0, math.floor(min(values)))
+        stop = min(grid.shape[axis], math.ceil(max(values)))
+        if stop <= start:
+            return None
+        spans.append(Span(start, stop))
+    return Box(*spans)

@@ -1,0 +1,67 @@
+"""Grids as values: where the pixels of a raster lie on the ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from affine import Affine
+from rasterio.crs import CRS
+
+from clippan_cli.physics.sampling import Box, Span
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A pixel grid.
+
+    Args:
+        shape: Rows and columns.
+        transform: From (column, row) of a pixel corner to map coordinates.
+        crs: Coordinate reference system; None for a local grid.
+    """
+
+    shape: tuple[int, int]
+    transform: Affine
+    crs: CRS | None
+
+    @property
+    def box(self) -> Box:
+        """All pixels."""
+        return Box(Span(0, self.shape[0]), Span(0, self.shape[1]))
+
+    @property
+    def georeferenced(self) -> bool:
+        """Whether the file says where its pixels lie."""
+        return bool(self.transform != Affine.identity())
+
+    @property
+    def north_up(self) -> bool:
+        """Whether rows and columns run along the axes of the map."""
+        scale = abs(self.transform.a) + abs(self.transform.e)
+        return bool(abs(self.transform.b) + abs(self.transform.d) <= 1e-9 * scale)
+
+    @property
+    def pixel(self) -> tuple[float, float]:
+        """Height and width of a pixel in map units."""
+        return abs(self.transform.e), abs(self.transform.a)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north in map units."""
+        x0, y0 = self.transform @ (0, 0)
+        x1, y1 = self.transform @ (self.shape[1], self.shape[0])
+        return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+
+    def crop(self, box: Box) -> Grid:
+        """The grid of a window; offsets are exact multiples of the pixel."""
+        shift = Affine.translation(box.cols.start, box.rows.start)
+        return Grid(box.shape, self.transform @ shift, self.crs)
+
+    def relative_to(self, other: Grid) -> Affine:
+        """From pixel corners of this grid to those of ``other``."""
+        return ~other.transform @ self.transform
+
+    def describe(self) -> str:
+        """One line for people."""
+        crs = "no CRS" if self.crs is None else self.crs.to_string()[:40]
+        return f"{self.shape[1]} × {self.shape[0]} px of {self.pixel[1]:.6g} × {self.pixel[0]:.6g}, {crs}"

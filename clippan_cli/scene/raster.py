@@ -1,0 +1,275 @@
+"""A raster as it was delivered: pixels with their validity and their meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from clippan_cli.errors import InputError
+from clippan_cli.physics.sampling import Box
+from clippan_cli.scene.grid import Grid
+
+
+@dataclass(frozen=True)
+class Band:
+    """What a file says of one band."""
+
+    name: str | None
+    nodata: float | None
+    colour: ColorInterp
+    scale: float
+    offset: float
+    unit: str | None
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Collar:
+    """A constant border that the file does not declare.
+
+    Args:
+        value: The constant, the same in all bands.
+        cells: Coarse ``(rows, cols)`` map, True where the border reaches.
+        share: Part of the scene that it covers, 0 to 1.
+    """
+
+    value: float
+    cells: NDArray[np.bool_]
+    share: float
+
+
+class Raster:
+    """One raster, or several single-band files taken as one; open for reading.
+
+    Args:
+        paths: Anything GDAL opens.
+        src_nodata: Overrides whatever the file says: a value, or ``"none"`` for all valid.
+
+    Raises:
+        InputError: It cannot be opened, holds complex numbers, or the files do not fit together.
+    """
+
+    def __init__(self, paths: Sequence[str], src_nodata: float | str | None = None) -> None:
+        self.paths = tuple(str(path) for path in paths)
+        self._stack = ExitStack()
+        self._sources: list[tuple[Any, list[int]]] = []
+        self.collar: Collar | None = None
+        self._alpha: tuple[Any, int] | None = None
+        bands: list[Band] = []
+        for path in self.paths:
+            source = self._stack.enter_context(_open(path))
+            indexes = [i for i, colour in enumerate(source.colorinterp, 1) if colour != ColorInterp.alpha]
+            if len(indexes) < source.count and src_nodata is None:
+                self._alpha = source, source.colorinterp.index(ColorInterp.alpha) + 1
+            self._sources.append((source, indexes))
+            bands += [_band(source, i, src_nodata) for i in indexes]
+        first = self._sources[0][0]
+        self.bands = tuple(bands)
+        self.grid = Grid((first.height, first.width), first.transform, first.crs)
+        self.dtype = str(np.result_type(*(source.dtypes[i - 1] for source, indexes in self._sources for i in indexes)))
+        self._masked = src_nodata is None and any(
+            MaskFlags.per_dataset in source.mask_flag_enums[0] for source, _ in self._sources
+        )
+        self._check(src_nodata)
+
+    def _check(self, src_nodata: float | str | None) -> None:
+        name = self.paths[0]
+        if not self.bands:
+            raise InputError(f"{name} has no band besides alpha", "give a raster with data bands")
+        if np.issubdtype(np.dtype(self.dtype), np.complexfloating):
+            raise InputError(
+                f"{name} holds complex numbers ({self.dtype})", "convert to amplitude first: rio calc or gdal_translate"
+            )
+        for path, (source, _) in zip(self.paths, self._sources, strict=True):
+            other = Grid((source.height, source.width), source.transform, source.crs)
+            if other != self.grid:
+                raise InputError(
+                    f"bands on different grids: {name} has {self.grid.describe()}, {path} has {other.describe()}",
+                    "bring them to one grid first: gdalbuildvrt -separate ms.vrt B*.TIF",
+                )
+        if isinstance(src_nodata, float) and not np.isnan(src_nodata) and np.issubdtype(np.dtype(self.dtype), np.integer):
+            limits = np.iinfo(self.dtype)
+            if not limits.min <= src_nodata <= limits.max:
+                raise InputError(f"--src-nodata {src_nodata:g} does not exist in {self.dtype}", "give a value of that type")
+
+    @property
+    def count(self) -> int:
+        """Number of data bands."""
+        return len(self.bands)
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return self.paths[0] if len(self.paths) == 1 else f"{Path(self.paths[0]).name} … {Path(self.paths[-1]).name}"
+
+    @property
+    def nodata(self) -> float | None:
+        """The first nodata value in force."""
+        return next((band.nodata for band in self.bands if band.nodata is not None), None)
+
+    @property
+    def declares_mask(self) -> bool:
+        """Whether validity comes from a mask or an alpha band."""
+        return self._masked or self._alpha is not None
+
+    @property
+    def datasets(self) -> list[Any]:
+        """The open rasterio datasets."""
+        return [source for source, _ in self._sources]
+
+    @property
+    def integer(self) -> bool:
+        """Whether pixels are whole numbers."""
+        return bool(np.issubdtype(np.dtype(self.dtype), np.integer))
+
+    def read(self, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Read a window.
+
+        Returns:
+            Pixels ``(C, h, w)`` in DN, 0 where invalid; validity ``(1 or C, h, w)``, None where all are valid.
+
+        Raises:
+            InputError: The file is damaged there.
+        """
+        window = Window(box.cols.start, box.rows.start, box.cols.size, box.rows.size)
+        try:
+            parts = [source.read(indexes, window=window) for source, indexes in self._sources]
+            pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            valid = self._validity(pixels, window, box)
+        except RasterioError as error:
+            raise InputError(
+                f"{self.name} cannot be read at rows {box.rows.start}–{box.rows.stop}: {_reason(error)}",
+                "the file is damaged or truncated: fetch it again",
+            ) from error
+        values = pixels.astype(np.float32)
+        if valid is not None:
+            if valid.all():
+                return values, None
+            np.copyto(values, 0, where=~valid)
+        return values, valid
+
+    def _validity(self, pixels: NDArray[Any], window: Window, box: Box) -> NDArray[np.bool_] | None:
+        valid: NDArray[np.bool_] | None = None
+        if any(band.nodata is not None for band in self.bands) and not self.declares_mask:
+            valid = np.stack([_differs(plane, band.nodata) for plane, band in zip(pixels, self.bands, strict=True)])
+        if np.issubdtype(pixels.dtype, np.floating):
+            finite = np.isfinite(pixels)
+            valid = finite if valid is None else valid & finite
+        if self._alpha is not None:
+            mask = self._alpha[0].read(self._alpha[1], window=window)[None] > 0
+            valid = mask if valid is None else valid & mask
+        elif self._masked:
+            mask = np.logical_and.reduce([source.dataset_mask(window=window) > 0 for source, _ in self._sources])[None]
+            valid = mask if valid is None else valid & mask
+        if self.collar is not None:
+            inside = ~((pixels == self.collar.value).all(0) & self._collar_cells(self.collar, box))[None]
+            valid = inside if valid is None else valid & inside
+        return valid
+
+    def _collar_cells(self, collar: Collar, box: Box) -> NDArray[np.bool_]:
+        """The coarse map of the collar, on the pixels of ``box``."""
+        rows, cols = (
+            (np.arange(*box[axis]) * collar.cells.shape[axis] // self.grid.shape[axis]).astype(np.int64)
+            for axis in (0, 1)
+        )
+        return collar.cells[np.ix_(rows, cols)]
+
+    def read_coarse(self, limit: int) -> NDArray[Any]:
+        """Every n-th pixel of all bands, so that no side exceeds ``limit``: ``(C, h, w)`` in the file's dtype."""
+        step = max(1, -(-max(self.grid.shape) // limit))
+        shape = tuple(-(-side // step) for side in self.grid.shape)
+        parts = [
+            source.read(indexes, out_shape=(len(indexes), *shape), resampling=Resampling.nearest)
+            for source, indexes in self._sources
+        ]
+        return np.concatenate(parts)
+
+    def warped(self, grid: Grid) -> None:
+        """Read through a cubic warp onto ``grid`` from now on."""
+        sources = []
+        for source, indexes in self._sources:
+            nodata = self.bands[0].nodata
+            options: dict[str, Any] = {"nodata": nodata, "src_nodata": nodata} if nodata is not None else {"add_alpha": True}
+            vrt = WarpedVRT(
+                source,
+                crs=grid.crs,
+                transform=grid.transform,
+                height=grid.shape[0],
+                width=grid.shape[1],
+                resampling=Resampling.cubic,
+                **options,
+            )
+            vrt = self._stack.enter_context(vrt)
+            if nodata is None and self._alpha is None:
+                self._alpha = vrt, vrt.count
+            sources.append((vrt, indexes))
+        self._sources = sources
+        self.grid = grid
+
+    def renamed(self, names: Sequence[str]) -> None:
+        """Give names to bands that have none."""
+        self.bands = tuple(
+            band if band.name else replace(band, name=name) for band, name in zip(self.bands, names, strict=True)
+        )
+
+    def close(self) -> None:
+        """Close all files."""
+        self._stack.close()
+
+    def __enter__(self) -> Raster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _open(path: str) -> Any:
+    try:
+        return rasterio.open(path)
+    except RasterioIOError as error:
+        raise InputError(
+            f"cannot open {path}: {_reason(error)}", "check the path and that the file is complete (gdalinfo or rio info)"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost message: rasterio wraps GDAL's words in its own."""
+    cause = error.__cause__ or error.__context__
+    return _reason(cause) if cause is not None and str(cause) else str(error).splitlines()[0]
+
+
+def _band(source: Any, index: int, src_nodata: float | str | None) -> Band:
+    declared = source.nodatavals[index - 1]
+    nodata = declared if src_nodata is None else None if src_nodata == "none" else float(src_nodata)
+    return Band(
+        name=source.descriptions[index - 1],
+        nodata=nodata,
+        colour=source.colorinterp[index - 1],
+        scale=source.scales[index - 1],
+        offset=source.offsets[index - 1],
+        unit=source.units[index - 1],
+        tags={key: value for key, value in source.tags(index).items() if not key.startswith("STATISTICS_")},
+    )
+
+
+def _differs(plane: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    if nodata is None:
+        return np.ones(plane.shape, bool)
+    if np.isnan(nodata):
+        return ~np.isnan(plane)
+    result: NDArray[np.bool_] = plane != np.asarray(nodata).astype(plane.dtype)
+    return result

@@ -1,0 +1,1 @@
+"""Whole scenes in bounded memory: plan, statistics, blend, engine, journal."""

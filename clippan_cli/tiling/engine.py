@@ -1,0 +1,243 @@
+"""Fusing a planned scene tile by tile."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clippan_cli.errors import Interrupted, ResourceError
+from clippan_cli.fusion.consistency import back_project, back_projection_halo
+from clippan_cli.fusion.method import Fitted, Method, Tile
+from clippan_cli.physics.operators import Operators, fill_invalid
+from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.scene.aoi import Aoi
+from clippan_cli.scene.pair import Pair
+from clippan_cli.scene.writer import Writer
+from clippan_cli.tiling.blend import Blender
+from clippan_cli.tiling.pipeline import Clock, Pipeline
+from clippan_cli.tiling.plan import Plan
+from clippan_cli.tiling.survey import Survey, tensors
+
+_Fused = tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]
+_Pixels = tuple[Box, Box, Tensor, Tensor | None, Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """From floats to the output's pixel type.
+
+    Args:
+        dtype: NumPy name.
+        nodata: The value that valid pixels must not take; None if there is none.
+        bands: The bands to keep, counted from 0.
+    """
+
+    dtype: str
+    nodata: float | None
+    bands: tuple[int, ...]
+
+    def __call__(
+        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None, counts: dict[str, int]
+    ) -> NDArray[np.generic]:
+        """Round, clip, keep valid pixels off the nodata value and put it where there are no data.
+
+        Args:
+            pixels: ``(C, h, w)`` in DN; overwritten.
+            valid: ``(1 or C, h, w)``; None where all are valid.
+            counts: ``clipped`` and ``moved_off_nodata`` are added up here.
+        """
+        kind = np.dtype(self.dtype)
+        known = True if valid is None else valid
+        if not np.issubdtype(kind, np.integer):
+            out = pixels.astype(kind)
+        else:
+            limits = np.iinfo(kind)
+            np.rint(pixels, out=pixels)
+            if pixels.min() < limits.min or pixels.max() > limits.max:
+                outside = (pixels < limits.min) | (pixels > limits.max)
+                counts["clipped"] += int(np.count_nonzero(outside & known))
+                np.clip(pixels, limits.min, limits.max, out=pixels)
+            wide = pixels if limits.max < 2**24 else pixels.astype(np.float64)
+            out = np.minimum(wide, limits.max).astype(kind)
+        if self.nodata is not None and not math.isnan(self.nodata):
+            taken = out == kind.type(self.nodata)
+            if taken.any():
+                taken &= known
+                counts["moved_off_nodata"] += int(np.count_nonzero(taken))
+                out[taken] = self._beside(kind)
+        if valid is not None:
+            np.copyto(out, kind.type(0 if self.nodata is None else self.nodata), where=~valid)
+        return out
+
+    def _beside(self, kind: np.dtype[np.generic]) -> np.generic:
+        """The value next to nodata, towards the inside of the type's range."""
+        assert self.nodata is not None
+        value = kind.type(self.nodata)
+        if np.issubdtype(kind, np.integer):
+            return kind.type(int(value) + (1 if int(value) < np.iinfo(kind).max else -1))
+        result: np.generic = np.nextafter(value, kind.type(0) if value != 0 else kind.type(1))
+        return result
+
+
+@dataclass
+class Engine:
+    """Everything that turns a plan into pixels.
+
+    Args:
+        pair: The scene.
+        known: Its survey.
+        fitted: The method.
+        consistency: Back-projections at the end.
+        plan: The tiles.
+        aoi: Where to sharpen; None for everywhere.
+        quantiser: To the output's pixel type.
+        writer: The output.
+        device: Where to compute.
+        clock: Where times are booked.
+        stop: Set from outside to stop after the row of tiles in work.
+    """
+
+    pair: Pair
+    known: Survey
+    fitted: Fitted
+    consistency: int
+    plan: Plan
+    aoi: Aoi | None
+    quantiser: Quantiser
+    writer: Writer
+    device: torch.device
+    clock: Clock
+    stop: Event = field(default_factory=Event)
+
+    def run(
+        self,
+        first_row: int,
+        counts: dict[str, int],
+        booked: Callable[[int], None],
+        progress: Callable[[int], None],
+    ) -> None:
+        """Fuse all rows of tiles from ``first_row`` on.
+
+        Args:
+            first_row: Rows before it are on disk already; the last of them is fused again for its seam.
+            counts: Pixels clipped and moved, added up.
+            booked: Called with a row's number once it is on disk.
+            progress: Called with the PAN pixels done.
+
+        Raises:
+            Interrupted: ``stop`` was set.
+        """
+        begin = max(0, first_row - 1)
+        blender = Blender(self.plan, self.pair.ms.count, begin)
+        for row in range(begin, self.plan.rows):
+            fresh = row >= first_row
+            if fresh:
+                with self.writer.session():
+                    self._row(row, blender, counts, progress, write=True)
+                booked(row)
+            else:
+                self._row(row, blender, counts, progress, write=False)
+            if self.stop.is_set() and row + 1 < self.plan.rows:
+                raise Interrupted(f"stopped after row {row + 1} of {self.plan.rows}", "continue with --resume")
+
+    def _row(
+        self, row: int, blender: Blender, counts: dict[str, int], progress: Callable[[int], None], *, write: bool
+    ) -> None:
+        origin = self.plan.box
+
+        def finish(job: tuple[int, Box], fused: _Fused) -> None:
+            col, box = job
+            done = self.plan.finished(row, col)
+            pixels, valid = fused
+            if pixels is None:
+                pixels = np.zeros((self.pair.ms.count, *box.shape), np.float32)
+            pixels = blender.add(row, col, pixels)
+            if write:
+                keep = valid if valid is None else valid[:, : done.shape[0], : done.shape[1]]
+                chosen = list(self.quantiser.bands)
+                some = pixels if len(chosen) == len(pixels) and chosen == sorted(chosen) else pixels[chosen]
+                if keep is not None and len(keep) > 1:
+                    keep = keep[chosen]
+                out = self.quantiser(np.ascontiguousarray(some), keep, counts)
+                place = Box(
+                    Span(done.rows.start - origin.rows.start, done.rows.stop - origin.rows.start),
+                    Span(done.cols.start - origin.cols.start, done.cols.stop - origin.cols.start),
+                )
+                self.writer.write(place, out, None if keep is None else keep.any(0))
+            progress(done.shape[0] * done.shape[1])
+
+        Pipeline(self._read, self._fuse, finish, self.plan.workers, self.clock).run(enumerate(self.plan.tiles(row)))
+
+    def _read(self, job: tuple[int, Box]) -> _Pixels:
+        pan_box = job[1].grow(self.plan.halo, self.pair.pan.grid.shape)
+        ms_box = self.known.sampling.ms_box(pan_box, self.pair.ms.grid.shape)
+        return pan_box, ms_box, *tensors(self.pair.ms, ms_box), *tensors(self.pair.pan, pan_box)
+
+    def _fuse(self, job: tuple[int, Box], loaded: _Pixels) -> _Fused:
+        """One tile: pixels ``(C, H, W)`` in DN, None where nothing is valid; validity, None where everything is."""
+        pan_box, ms_box, *pixels = loaded
+        ms, ms_valid, pan, pan_valid = (None if value is None else value.to(self.device) for value in pixels)
+        assert ms is not None and pan is not None
+        operators = Operators(self.known.sampling, pan_box, ms_box, device=self.device)
+        if ms_valid is not None:
+            ms = fill_invalid(ms, ms_valid.expand_as(ms), 3 + self.known.sampling.largest_shift)
+        tile = Tile(
+            ms / self.known.scale,
+            pan[0] / self.known.scale,
+            operators,
+            ms_valid,
+            None if pan_valid is None else pan_valid[0],
+        )
+        cut = (slice(None), *job[1].within(pan_box))
+        valid = tile.valid
+        if self.aoi is not None:
+            inside = torch.from_numpy(self.aoi.inside(pan_box)).to(self.device)[None]
+            shown = inside if valid is None else valid & inside
+        else:
+            shown = valid
+        kept = None if shown is None else shown[cut].cpu().numpy()
+        if kept is not None and not kept.any():
+            return None, kept
+        with torch.inference_mode():
+            out = back_project(self.fitted.fuse(tile), tile, self.consistency)[cut]
+            scaled = torch.mul(out, self.known.scale)
+        return scaled.cpu().numpy(), None if kept is None or kept.all() else kept
+
+
+def total_halo(method: Method, sampling: Sampling, consistency: int) -> int:
+    """PAN pixels that a tile must look beyond itself."""
+    return method.halo(sampling) + back_projection_halo(sampling, consistency) + 2
+
+
+def keep_memory() -> None:
+    """Tell glibc to reuse freed memory instead of handing it back after each tile, which costs page faults."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return
+    for parameter, value in ((-4, 0), (-1, 2**31 - 1), (-2, 1 << 26)):
+        libc.mallopt(parameter, value)
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes a GPU when there is one.
+
+    Raises:
+        ResourceError: There is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ResourceError(f"device {name!r} is not available here", "use --device cpu or auto") from error
+    return device

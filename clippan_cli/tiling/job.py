@@ -1,0 +1,166 @@
+"""A scene, opened and understood: what every command begins with."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import rasterio
+import torch
+from rasterio.errors import NotGeoreferencedWarning
+
+from clippan_cli.errors import OutputError, UsageError
+from clippan_cli.fusion.method import Method
+from clippan_cli.fusion.registry import method
+from clippan_cli.physics.sampling import Box, Sampling
+from clippan_cli.scene.aoi import Aoi, read_aoi
+from clippan_cli.scene.pair import Pair, open_pair
+from clippan_cli.scene.raster import Raster
+from clippan_cli.tiling.engine import choose_device, keep_memory, total_halo
+from clippan_cli.tiling.options import Listener, Options
+from clippan_cli.tiling.plan import Plan, plan_tiles
+from clippan_cli.tiling.survey import Survey, survey
+
+CACHE = 128 << 20
+"""Bytes of GDAL's block cache."""
+
+
+@dataclass
+class Job:
+    """A scene, opened and understood.
+
+    Args:
+        pair: MS and PAN.
+        options: What the user said.
+        known: The survey.
+        aoi: The area of interest; None for the whole scene.
+        method: How it will be fused, not fitted yet.
+        plan: The tiles.
+        device: Where to compute.
+        warnings: What the user should know.
+    """
+
+    pair: Pair
+    options: Options
+    known: Survey
+    aoi: Aoi | None
+    method: Method
+    plan: Plan
+    device: torch.device
+    warnings: list[str]
+
+    @property
+    def sampling(self) -> Sampling:
+        """Where the MS bands lie, registration included."""
+        return self.known.sampling
+
+    @property
+    def box(self) -> Box:
+        """The output window on PAN's grid."""
+        return self.plan.box
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The MS bands to write, counted from 0."""
+        if self.options.bands is None:
+            return tuple(range(self.pair.ms.count))
+        return tuple(band - 1 for band in self.options.bands)
+
+
+@contextmanager
+def prepared(ms: Sequence[str], pan: str, options: Options, hears: Listener) -> Iterator[Job]:
+    """Open a scene, survey it and plan the work; everything is closed again on leaving."""
+    keep_memory()
+    device = choose_device(options.device)
+    workers = 1 if device.type == "cuda" else options.jobs or os.cpu_count() or 1
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    with ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True, GTIFF_FORCE_RGBA=False))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        pair = stack.enter_context(
+            open_pair(ms, pan, sensor=options.sensor, src_nodata=options.src_nodata, warp=options.warp)
+        )
+        for text in pair.warnings:
+            hears.warn(text)
+        yield _understand(pair, options, device, workers, hears)
+
+
+def _understand(pair: Pair, options: Options, device: torch.device, workers: int, hears: Listener) -> Job:
+    fusion = method(options.method)
+    _check_bands(options.bands, pair.ms)
+    if options.mtf_gain is not None:
+        pair.sampling = replace(pair.sampling, gains=(options.mtf_gain,) * pair.ms.count)
+    aoi = None if options.aoi is None else read_aoi(options.aoi, pair.pan.grid)
+    known = survey(pair, options.register, workers)
+    for text in known.notes:
+        hears.say(text)
+    plan = plan_tiles(
+        pair.pan.grid.box if aoi is None else aoi.box,
+        bands=pair.ms.count,
+        halo=total_halo(fusion, known.sampling, options.consistency),
+        workers=workers,
+        memory=options.memory,
+        size=options.tile_size,
+    )
+    found = _second_thoughts(pair, known)
+    for text in found:
+        hears.warn(text)
+    return Job(pair, options, known, aoi, fusion, plan, device, [*pair.warnings, *found])
+
+
+def _second_thoughts(pair: Pair, known: Survey) -> list[str]:
+    """What the survey found that the user should know."""
+    found = []
+    for raster, level in ((pair.ms, known.saturation[0]), (pair.pan, known.saturation[1])):
+        if math.isfinite(level):
+            found.append(
+                f"{raster.name} is saturated at {level * known.scale:g}; such pixels are left out of the statistics"
+            )
+    measured = known.measured
+    if measured is not None and measured.whole is not None and measured.whole.size > 2:
+        found.append(f"MS and PAN lie {measured.whole.size:.1f} MS px apart: check that the georeference is right")
+    outside = [
+        optics.name
+        for optics in pair.sensor.optics([band.name for band in pair.ms.bands])
+        if optics.wavelength is not None
+        and not pair.sensor.pan_range[0] <= optics.wavelength <= pair.sensor.pan_range[1]
+    ]
+    if outside:
+        found.append(f"PAN does not see {', '.join(outside)}: their detail is inferred from other bands")
+    return found
+
+
+def check_output(path: Path, inputs: Sequence[str], options: Options) -> None:
+    """Refuse what cannot be written, before any work.
+
+    Raises:
+        OutputError: It exists, is an input, or the folder does not take it.
+        UsageError: The format is unknown.
+    """
+    if options.driver not in ("GTiff", "COG"):
+        raise UsageError(f"unknown output format {options.driver!r}", "known: GTiff, COG")
+    if any(path.resolve() == Path(name).resolve() for name in inputs):
+        raise OutputError(f"{path} is an input", "choose another name for the output")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder", "give the name of a file")
+    if path.exists() and not options.overwrite:
+        raise OutputError(f"{path} exists", "choose another name, or replace it with --overwrite")
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist", f"create it: mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"the folder {path.parent} is not writable", "choose another folder, or change its permissions")
+
+
+def _check_bands(bands: tuple[int, ...] | None, ms: Raster) -> None:
+    wrong = [band for band in bands or () if not 1 <= band <= ms.count]
+    if wrong:
+        raise UsageError(f"MS has no band {wrong[0]}: it has {ms.count}", "bands are counted from 1")
+
+

@@ -1,0 +1,127 @@
+"""The record of a run, as a document."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+
+from clippan_cli import __version__
+from clippan_cli.scene.raster import Raster
+from clippan_cli.tiling.job import Job
+from clippan_cli.tiling.output import output_format
+from clippan_cli.tiling.plan import OVERLAP, memory_needed
+
+
+def run_key(job: Job) -> dict[str, Any]:
+    """What a resumed run must have in common with the first."""
+    options = asdict(replace(job.options, resume=False, overwrite=False, memory=0, jobs=0, tile_size=job.plan.size))
+    return {
+        "version": __version__,
+        "inputs": [_fingerprint(path) for path in (*job.pair.ms.paths, *job.pair.pan.paths)],
+        "options": json.loads(json.dumps(options)),
+        "phases": [list(phase) for phase in job.sampling.phases],
+    }
+
+
+def _fingerprint(path: str) -> dict[str, Any]:
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return {"path": path}
+    return {"path": path, "bytes": stat.st_size, "modified": stat.st_mtime}
+
+
+def describe_scene(job: Job) -> dict[str, Any]:
+    """Everything that was found out about the scene."""
+    pair, known = job.pair, job.known
+    measured = known.measured
+    return {
+        "inputs": {
+            "ms": _describe_raster(pair.ms),
+            "pan": _describe_raster(pair.pan),
+            "overlap": round(pair.overlap, 6),
+        },
+        "geometry": {
+            "ratio": list(pair.sampling.ratio),
+            "phase": list(pair.sampling.nominal),
+            "measured_shift": None if measured is None or measured.whole is None else asdict(measured.whole),
+            "measured_band_shifts": [None if s is None else asdict(s) for s in measured.bands] if measured else [],
+            "phases_used": [list(phase) for phase in known.sampling.phases],
+            "notes": list(known.notes),
+        },
+        "sensor": {
+            "id": pair.sensor.id,
+            "title": pair.sensor.title,
+            "recognised_by": pair.recognised_by,
+            "mtf_gains": list(pair.sampling.gains),
+            "pan_mtf_gain": pair.sampling.pan_gain,
+        },
+        "scale": known.scale,
+        "warnings": job.warnings,
+    }
+
+
+def _describe_raster(raster: Raster) -> dict[str, Any]:
+    validity = "mask" if raster.declares_mask else "nodata" if raster.nodata is not None else "all valid"
+    if raster.collar is not None:
+        validity = f"undeclared border of {raster.collar.value:g}, {raster.collar.share:.1%}"
+    return {
+        "files": [_fingerprint(path) for path in raster.paths],
+        "shape": [raster.count, *raster.grid.shape],
+        "dtype": raster.dtype,
+        "transform": list(raster.grid.transform[:6]),
+        "crs": None if raster.grid.crs is None else raster.grid.crs.to_string(),
+        "grid": raster.grid.describe(),
+        "bands": [band.name for band in raster.bands],
+        "nodata": number(raster.nodata),
+        "validity": validity,
+    }
+
+
+
+
+def describe_plan(job: Job) -> dict[str, Any]:
+    """The tiles, and what they cost."""
+    plan, form = job.plan, output_format(job)
+    return {
+        "grid": job.pair.pan.grid.crop(plan.box).describe(),
+        "tiles": [plan.rows, plan.cols],
+        "tile_size": plan.size,
+        "overlap": OVERLAP,
+        "halo": plan.halo,
+        "workers": plan.workers,
+        "device": str(job.device),
+        "memory_mib": round(memory_needed(plan, job.pair.ms.count) / 2**20),
+        "method": job.options.method,
+        "consistency": job.options.consistency,
+        "dtype": form.dtype,
+        "driver": form.driver,
+        "nodata": number(form.nodata),
+        "internal_mask": form.mask,
+        "creation_options": form.options,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of everything that has a say in the pixels."""
+    return {
+        "clippan": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "rasterio": rasterio.__version__,
+        "gdal": rasterio.__gdal_version__,
+        "numpy": np.__version__,
+    }
+
+
+def number(value: float | None) -> float | str | None:
+    """A number as JSON can hold it."""
+    return value if value is None or math.isfinite(value) else str(value)

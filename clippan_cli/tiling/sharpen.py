@@ -1,0 +1,221 @@
+"""Sharpen a scene: from two files to one."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import rasterio
+
+from clippan_cli.errors import OutputError
+from clippan_cli.fusion.method import Fitted, Statistics
+from clippan_cli.fusion.moments import Moments
+from clippan_cli.scene.writer import Writer, free_space
+from clippan_cli.tiling.engine import Engine, Quantiser
+from clippan_cli.tiling.job import Job, check_output, prepared
+from clippan_cli.tiling.journal import Journal
+from clippan_cli.tiling.options import Listener, Options
+from clippan_cli.tiling.output import output_format, output_meaning
+from clippan_cli.tiling.pipeline import Clock
+from clippan_cli.tiling.record import describe_plan, describe_scene, run_key, versions
+from clippan_cli.tiling.survey import common_box, gather, no_moments
+
+SCHEMA_VERSION = 1
+
+_BLOCK = 1024
+_DEFLATED = 4
+
+
+def sharpen(
+    ms: Sequence[str],
+    pan: str,
+    output: str | Path,
+    options: Options | None = None,
+    listener: Listener | None = None,
+    stop: Event | None = None,
+) -> dict[str, Any]:
+    """Sharpen MS with PAN into ``output``.
+
+    Args:
+        ms: One multispectral raster, or several files with a band each.
+        pan: The panchromatic raster.
+        output: The file to write; a record ``<output>.clippan.json`` is laid beside it.
+        options: How.
+        listener: Hears of progress.
+        stop: Set it to stop after the row of tiles in work.
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: The scene cannot be used.
+        OutputError: The result cannot be written.
+        ResourceError: Memory or device do not suffice.
+        Interrupted: ``stop`` was set; ``resume`` continues.
+    """
+    began = time.perf_counter()
+    options, hears, path = options or Options(), listener or Listener(), Path(output)
+    record_path = path.with_name(path.name + ".clippan.json")
+    if options.resume and path.exists() and record_path.exists():
+        hears.say(f"{path} is complete already")
+        former: dict[str, Any] = json.loads(record_path.read_text("utf-8"))
+        return former
+    check_output(path, [*ms, pan], options)
+    with prepared(ms, pan, options, hears) as job:
+        record = _Making(job, path, hears).run(stop or Event(), began)
+    record_path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    return record
+
+
+def explain(
+    ms: Sequence[str],
+    pan: str,
+    output: str | Path | None = None,
+    options: Options | None = None,
+    listener: Listener | None = None,
+) -> dict[str, Any]:
+    """What :func:`sharpen` finds and would do, without doing it.
+
+    Raises:
+        ClippanError: Whatever :func:`sharpen` would raise before its first tile.
+    """
+    options = options or Options()
+    if output is not None:
+        check_output(Path(output), [*ms, pan], options)
+    with prepared(ms, pan, options, listener or Listener()) as job:
+        target = {} if output is None else {"output": str(output)}
+        return {"schema_version": SCHEMA_VERSION, **target, **describe_scene(job), "plan": describe_plan(job)}
+
+
+class _Making:
+    """The making of one output."""
+
+    def __init__(self, job: Job, path: Path, hears: Listener) -> None:
+        self._job, self._path, self._hears = job, path, hears
+        self._clock = Clock()
+        self._form = output_format(job)
+        self._writer = Writer(path, self._form, output_meaning(job))
+        self._journal = Journal(path)
+        self._counts = {"clipped": 0, "moved_off_nodata": 0}
+
+    def run(self, stop: Event, began: float) -> dict[str, Any]:
+        job = self._job
+        moments, first = self._resume() or self._start()
+        fitted = job.method.fit(Statistics(job.sampling, moments, job.known.samples))
+        quantiser = Quantiser(self._form.dtype, self._form.nodata, job.chosen)
+        engine = Engine(
+            job.pair,
+            job.known,
+            fitted,
+            job.options.consistency,
+            job.plan,
+            job.aoi,
+            quantiser,
+            self._writer,
+            job.device,
+            self._clock,
+            stop,
+        )
+        self._hears.begin("sharpening", job.box.shape[0] * job.box.shape[1])
+        engine.run(first, self._counts, self._book, self._hears.advance)
+        self._writer.finish()
+        self._journal.remove()
+        self._tell_counts()
+        return self._record(fitted, first, time.perf_counter() - began)
+
+    def _start(self) -> tuple[Moments, int]:
+        """From nothing: the statistics, an empty file, a new journal."""
+        self._check_disk()
+        self._writer.discard()
+        self._writer.create()
+        try:
+            moments = self._statistics()
+            self._journal.start({"key": run_key(self._job), "moments": moments.to_json()})
+        except BaseException:
+            self._writer.discard()
+            raise
+        return moments, 0
+
+    def _resume(self) -> tuple[Moments, int] | None:
+        """From what a former run left."""
+        if not self._job.options.resume:
+            return None
+        found = self._journal.resume(run_key(self._job), self._writer.partial)
+        if found is None:
+            return None
+        header, first, self._counts = found
+        self._hears.say(f"resuming after {first} of {self._job.plan.rows} rows of tiles")
+        return Moments.from_json(header["moments"]), first
+
+    def _book(self, row: int) -> None:
+        self._journal.note(row, self._counts, self._writer.partial)
+
+    def _statistics(self) -> Moments:
+        job = self._job
+        if not job.method.features:
+            return no_moments(job.pair.ms.count)
+        common = common_box(job.pair)
+        self._hears.begin("statistics", common.shape[0] * common.shape[1])
+        return gather(
+            job.pair,
+            job.known,
+            job.method.features,
+            side=min(_BLOCK, job.plan.size),
+            workers=job.plan.workers,
+            device=job.device,
+            clock=self._clock,
+            progress=self._hears.advance,
+        )
+
+    def _check_disk(self) -> None:
+        height, width = self._job.box.shape
+        needed = height * width * len(self._job.chosen) * np.dtype(self._form.dtype).itemsize
+        compressed = self._form.options.get("COMPRESS", "DEFLATE").upper() != "NONE"
+        needed = needed // _DEFLATED if compressed else needed
+        needed *= 2 if self._form.driver == "COG" else 1
+        free = free_space(self._path)
+        if free < needed:
+            raise OutputError(
+                f"the disk is full: {self._path.parent} has {free / 2**20:.0f} MiB free, the output needs "
+                f"{'at least ' if compressed else ''}{needed / 2**20:.0f} MiB",
+                "free some space or choose another folder",
+            )
+
+    def _tell_counts(self) -> None:
+        if self._counts["clipped"]:
+            self._hears.say(f"{self._counts['clipped']} values were clipped to the range of {self._form.dtype}")
+        if self._counts["moved_off_nodata"]:
+            self._hears.say(
+                f"{self._counts['moved_off_nodata']} valid values equal to nodata ({self._form.nodata:g}) "
+                "were moved by one"
+            )
+
+    def _record(self, fitted: Fitted, first: int, seconds: float) -> dict[str, Any]:
+        job = self._job
+        pixels = job.box.shape[0] * job.box.shape[1]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "output": str(self._path),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+            **describe_scene(job),
+            "plan": describe_plan(job),
+            "fitted": fitted.parameters,
+            "counts": {"pixels": pixels, **self._counts},
+            "timing": {
+                "seconds": round(seconds, 3),
+                "read": round(self._clock.read, 3),
+                "compute": round(self._clock.compute, 3),
+                "write": round(self._clock.write, 3),
+                "megapixels_per_second": round(pixels / seconds / 1e6, 3),
+                "resumed_at_row": first,
+            },
+            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        }
