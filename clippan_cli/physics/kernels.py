@@ -23,10 +23,13 @@ def upsampling_adjoint(ratio: float, phase: float, pan: Span, ms: Span, **kind: 
 
 
 def degradation(ratio: float, phase: float, gain: float, pan: Span, ms: Span, **kind: Any) -> Banded:
-    """The sensor's MTF sampled at the centres of the MS pixels, normalised over the pixels at hand."""
+    """The sensor's MTF sampled at the centres of the MS pixels, normalised over the pixels at hand.
+
+    An MS pixel that lies beyond the span sees its nearest end.
+    """
     sigma = mtf_sigma(ratio, gain)
     reach = TRUNCATION * sigma
-    centre = phase + ratio * np.arange(ms.start, ms.stop)
+    centre = np.clip(phase + ratio * np.arange(ms.start, ms.stop), pan.start - ratio, pan.stop - 1 + ratio)
     cols = np.ceil(centre - reach).astype(np.int64)[:, None] + np.arange(int(2 * reach) + 2)
     offset = cols - centre[:, None]
     values = np.exp(-0.5 * (offset / sigma) ** 2)

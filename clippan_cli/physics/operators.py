@@ -16,6 +16,7 @@ from clippan_cli.physics.kernels import degradation, upsampling, upsampling_adjo
 from clippan_cli.physics.sampling import Box, Sampling, Span
 
 _LEAST_WEIGHT = 0.25
+_FILL_PASSES = 3
 
 _Key = TypeVar("_Key")
 
@@ -102,7 +103,10 @@ class Operators:
 
     def low_pass(self, pan: Tensor, valid: Tensor | None = None) -> Tensor:
         """PAN ``(H, W)`` without what the MS bands cannot resolve: ``(C, H, W)``."""
-        return self.up(self.pan_down(pan, valid))
+        low = self.pan_down(pan, valid)
+        if valid is not None:
+            low = fill_invalid(low, self.weight(valid[None]) > _LEAST_WEIGHT, _FILL_PASSES)
+        return self.up(low)
 
     @cached_property
     def covered(self) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from clippan_cli.scene.aoi import Aoi
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.writer import Writer
 from clippan_cli.tiling.blend import Blender
+from clippan_cli.tiling.memory import Memory
 from clippan_cli.tiling.pipeline import Clock, Pipeline
 from clippan_cli.tiling.plan import Plan
 from clippan_cli.tiling.survey import Survey, tensors
@@ -102,6 +102,7 @@ class Engine:
         writer: The output.
         device: Where to compute.
         clock: Where times are booked.
+        memory: Kept below its bound.
         stop: Set from outside to stop after the row of tiles in work.
     """
 
@@ -115,6 +116,7 @@ class Engine:
     writer: Writer
     device: torch.device
     clock: Clock
+    memory: Memory
     stop: Event = field(default_factory=Event)
 
     def run(
@@ -172,6 +174,7 @@ class Engine:
                     Span(done.cols.start - origin.cols.start, done.cols.stop - origin.cols.start),
                 )
                 self.writer.write(place, out, None if keep is None else keep.any(0))
+            self.memory.check()
             progress(done.shape[0] * done.shape[1])
 
         Pipeline(self._read, self._fuse, finish, self.plan.workers, self.clock).run(enumerate(self.plan.tiles(row)))
@@ -215,16 +218,6 @@ class Engine:
 def total_halo(method: Method, sampling: Sampling, consistency: int) -> int:
     """PAN pixels that a tile must look beyond itself."""
     return method.halo(sampling) + back_projection_halo(sampling, consistency) + 2
-
-
-def keep_memory() -> None:
-    """Tell glibc to reuse freed memory instead of handing it back after each tile, which costs page faults."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    for parameter, value in ((-4, 0), (-1, 2**31 - 1), (-2, 1 << 26)):
-        libc.mallopt(parameter, value)
 
 
 def choose_device(name: str) -> torch.device:

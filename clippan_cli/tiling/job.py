@@ -21,7 +21,8 @@ from clippan_cli.physics.sampling import Box, Sampling
 from clippan_cli.scene.aoi import Aoi, read_aoi
 from clippan_cli.scene.pair import Pair, open_pair
 from clippan_cli.scene.raster import Raster
-from clippan_cli.tiling.engine import choose_device, keep_memory, total_halo
+from clippan_cli.tiling.engine import choose_device, total_halo
+from clippan_cli.tiling.memory import Memory
 from clippan_cli.tiling.options import Listener, Options
 from clippan_cli.tiling.plan import Plan, plan_tiles
 from clippan_cli.tiling.survey import Survey, survey
@@ -42,6 +43,7 @@ class Job:
         method: How it will be fused, not fitted yet.
         plan: The tiles.
         device: Where to compute.
+        memory: Kept below its bound.
         warnings: What the user should know.
     """
 
@@ -52,6 +54,7 @@ class Job:
     method: Method
     plan: Plan
     device: torch.device
+    memory: Memory
     warnings: list[str]
 
     @property
@@ -75,7 +78,7 @@ class Job:
 @contextmanager
 def prepared(ms: Sequence[str], pan: str, options: Options, hears: Listener) -> Iterator[Job]:
     """Open a scene, survey it and plan the work; everything is closed again on leaving."""
-    keep_memory()
+    memory = Memory(options.memory)
     device = choose_device(options.device)
     workers = 1 if device.type == "cuda" else options.jobs or os.cpu_count() or 1
     if device.type == "cpu":
@@ -89,10 +92,12 @@ def prepared(ms: Sequence[str], pan: str, options: Options, hears: Listener) -> 
         )
         for text in pair.warnings:
             hears.warn(text)
-        yield _understand(pair, options, device, workers, hears)
+        yield _understand(pair, options, device, workers, memory, hears)
 
 
-def _understand(pair: Pair, options: Options, device: torch.device, workers: int, hears: Listener) -> Job:
+def _understand(
+    pair: Pair, options: Options, device: torch.device, workers: int, memory: Memory, hears: Listener
+) -> Job:
     fusion = method(options.method)
     _check_bands(options.bands, pair.ms)
     if options.mtf_gain is not None:
@@ -112,7 +117,7 @@ def _understand(pair: Pair, options: Options, device: torch.device, workers: int
     found = _second_thoughts(pair, known)
     for text in found:
         hears.warn(text)
-    return Job(pair, options, known, aoi, fusion, plan, device, [*pair.warnings, *found])
+    return Job(pair, options, known, aoi, fusion, plan, device, memory, [*pair.warnings, *found])
 
 
 def _second_thoughts(pair: Pair, known: Survey) -> list[str]:

@@ -121,6 +121,7 @@ class _Making:
             self._writer,
             job.device,
             self._clock,
+            job.memory,
             stop,
         )
         self._hears.begin("sharpening", job.box.shape[0] * job.box.shape[1])
@@ -171,8 +172,12 @@ class _Making:
             workers=job.plan.workers,
             device=job.device,
             clock=self._clock,
-            progress=self._hears.advance,
+            progress=self._advance,
         )
+
+    def _advance(self, pixels: int) -> None:
+        self._job.memory.check()
+        self._hears.advance(pixels)
 
     def _check_disk(self) -> None:
         height, width = self._job.box.shape

@@ -1,0 +1,51 @@
+"""The process's memory: reuse what was freed, hand it back before the bound."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+_HAND_BACK = 0.65
+_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -8, -3, -1, -2
+
+
+class Memory:
+    """Keeps the process below a bound.
+
+    glibc hands large freed blocks back at once and takes them again for the next tile, which costs a page fault for
+    each 4 KiB: half the time of a light method. It is told to keep them; in return what is free is handed back
+    whenever the process comes near its bound.
+
+    Args:
+        bound: Bytes that the process may take.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self._limit = int(_HAND_BACK * bound)
+        try:
+            self._libc: ctypes.CDLL | None = ctypes.CDLL("libc.so.6")
+        except OSError:
+            self._libc = None
+            return
+        for parameter, value in (
+            (_ARENA_MAX, 1),
+            (_MMAP_THRESHOLD, 1 << 30),
+            (_TRIM_THRESHOLD, 256 << 20),
+            (_TOP_PAD, 16 << 20),
+        ):
+            self._libc.mallopt(parameter, value)
+
+    def check(self) -> None:
+        """Hand free memory back if the process has grown near its bound."""
+        if self._libc is not None and resident() > self._limit:
+            self._libc.malloc_trim(0)
+
+
+def resident() -> int:
+    """Bytes of the process in memory; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
