@@ -1,8 +1,8 @@
 """Large scenes: speed beside GDAL, peak memory, and a kill with SIGKILL in the middle.
 
-    python benchmarks/large.py make FOLDER --size 16384     a scene of that many PAN pixels a side, 4 bands, uint16
-    python benchmarks/large.py speed FOLDER                 clippan and gdal_pansharpen.py, in turn, in one run
-    python benchmarks/large.py kill FOLDER                  killed at 40 %, resumed, compared with an unbroken run
+python benchmarks/large.py make FOLDER --size 16384     a scene of that many PAN pixels a side, 4 bands, uint16
+python benchmarks/large.py speed FOLDER                 clippan and gdal_pansharpen.py, in turn, in one run
+python benchmarks/large.py kill FOLDER                  killed at 40 %, resumed, compared with an unbroken run
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def make(folder: Path, size: int) -> None:
     _mosaic(folder / "ms.tif", degrade(hrms, sampling), size // _RATIO, place @ Affine.scale(_RATIO))
 
 
-def _mosaic(path: Path, patch: np.ndarray, size: int, place: Affine) -> None:  # type: ignore[type-arg]
+def _mosaic(path: Path, patch: np.ndarray, size: int, place: Affine) -> None:
     rng = np.random.default_rng(1)
     side = patch.shape[1]
     profile = {"driver": "GTiff", "count": len(patch), "height": size, "width": size, "dtype": "uint16", "tiled": True}
@@ -64,7 +64,11 @@ def speed(folder: Path, runs: int) -> None:
     gdal = shutil.which("gdal_pansharpen.py") or shutil.which("gdal_pansharpen")
     for options in (["COMPRESS=NONE"], ["COMPRESS=DEFLATE", "PREDICTOR=1"]):
         ours = [word for option in [*options, "TILED=YES"] for word in ("--co", option)]
-        theirs = [word for option in [*options, "TILED=YES", "BIGTIFF=IF_SAFER", "NUM_THREADS=ALL_CPUS"] for word in ("-co", option)]
+        theirs = [
+            word
+            for option in [*options, "TILED=YES", "BIGTIFF=IF_SAFER", "NUM_THREADS=ALL_CPUS"]
+            for word in ("-co", option)
+        ]
         commands = {
             "brovey, no back-projection": [*clippan, "--method", "brovey", "--consistency", "0", *ours],
             "default": [*clippan, *ours],

@@ -106,7 +106,7 @@ class _Painter:
             rows = np.sin(2 * np.pi * self._turned(angle)[1] / self.rng.uniform(5, 11))
             tone = self.rng.uniform(0.75, 1.2)
             self._put(where, crop, tone * (1 + 0.05 * rows + 0.05 * grain + 0.08 * patches))
-        edge = ndimage.morphological_gradient(label, size=3) > 0
+        edge = ndimage.maximum_filter(label, 3) > ndimage.minimum_filter(label, 3)
         self._put(edge, "grass", 0.8 + 0.1 * grain)
 
     def woods(self) -> None:
@@ -170,7 +170,9 @@ class _Painter:
             side = (2 if big else self.rng.uniform(6, 11)) * self.unit
             a, c = where[box], np.mod(across[box], dc)
             house = lot & (a > side) & (a < da - side) & (c > back) & (c < back + deep)
-            roof = self.rng.choice(["metal", "concrete", "blue roof"] if big else ["tile", "tile", "slate", "concrete", "metal"])
+            roof = self.rng.choice(
+                ["metal", "concrete", "blue roof"] if big else ["tile", "tile", "slate", "concrete", "metal"]
+            )
             ridge = 1.0 if big else np.where(c > back + deep / 2, 0.72, 1.12)
             tone = self.rng.uniform(0.8, 1.15) * ridge * (1 + grain[box])
             self.material[box][house] = MATERIALS.index(str(roof))

@@ -1,6 +1,6 @@
 """Make the sample scenes: draw a landscape, look at it through a sensor, write MS and PAN (and the truth).
 
-    python sample_scenes/make.py [--truth] [FOLDER]
+python sample_scenes/make.py [--truth] [FOLDER]
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def make(recipe: Recipe, folder: Path, *, truth: bool = False) -> None:
     _write(folder / "ms.tif", _digital(ms, rng) * ms_valid, ms_place, recipe.bands, nodata, platform)
     _write(folder / "pan.tif", _digital(pan[None], rng) * valid, place, ("pan",), nodata, platform)
     if truth:
-        _write(folder / "truth.tif", np.rint(hrms * _GAIN).astype(np.uint16) * valid, place, recipe.bands, nodata, platform)
+        _write(
+            folder / "truth.tif", np.rint(hrms * _GAIN).astype(np.uint16) * valid, place, recipe.bands, nodata, platform
+        )
 
 
 def observe(recipe: Recipe, landscape: Landscape) -> tuple[NDArray[np.float64], NDArray[np.float64], Sampling]:

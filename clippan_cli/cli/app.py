@@ -48,7 +48,9 @@ def group(
     ] = 0,
     config_file: Annotated[
         str | None,
-        typer.Option(envvar="CLIPPAN_CONFIG_FILE", help="TOML file with defaults, one table per command.", metavar="FILE"),
+        typer.Option(
+            envvar="CLIPPAN_CONFIG_FILE", help="TOML file with defaults, one table per command.", metavar="FILE"
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")

@@ -52,9 +52,7 @@ SrcNodata = Annotated[
 Warp = Annotated[bool, typer.Option("--warp", envvar="CLIPPAN_WARP", help="Reproject MS if its CRS is not PAN's.")]
 Json = Annotated[bool, typer.Option("--json", envvar="CLIPPAN_JSON", help="Print one JSON document on stdout.")]
 Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say nothing but errors.", show_default=False)]
-Jobs = Annotated[
-    str, typer.Option("-j", "--jobs", envvar="CLIPPAN_JOBS", metavar="N|ALL_CPUS", help="Threads.")
-]
+Jobs = Annotated[str, typer.Option("-j", "--jobs", envvar="CLIPPAN_JOBS", metavar="N|ALL_CPUS", help="Threads.")]
 GdalConfig = Annotated[
     list[str] | None,
     typer.Option("--config", metavar="KEY=VALUE", help="GDAL configuration option.", show_default=False),
@@ -91,7 +89,9 @@ def parse_register(text: str) -> str | tuple[float, float]:
     try:
         row, col = map(float, text.split(","))
     except ValueError as error:
-        raise UsageError(f"--register {text!r} is not auto, off or DY,DX", "for example --register=-0.5,0.25") from error
+        raise UsageError(
+            f"--register {text!r} is not auto, off or DY,DX", "for example --register=-0.5,0.25"
+        ) from error
     return row, col
 
 
@@ -110,7 +110,7 @@ def parse_nodata(text: str | None, option: str) -> float | str | None:
 
 
 def parse_size(text: str) -> int:
-    """Bytes from ``2G``, ``512M``, ``1.5GiB`` …
+    """Bytes from ``2G``, ``512M`` or ``1.5GiB``.
 
     Raises:
         UsageError: Not a size.
@@ -156,7 +156,7 @@ def parse_bands(texts: list[str] | None) -> tuple[int, ...] | None:
 
 
 def parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    """``KEY=VALUE`` options.
+    """Options of the form ``KEY=VALUE``.
 
     Raises:
         UsageError: One has no ``=``.

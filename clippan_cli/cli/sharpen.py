@@ -62,12 +62,16 @@ def sharpen(
     dst_nodata: Annotated[
         str | None,
         typer.Option(
-            envvar="CLIPPAN_DST_NODATA", metavar="VALUE|nan|none", help="Nodata value of the output; none: internal mask."
+            envvar="CLIPPAN_DST_NODATA",
+            metavar="VALUE|nan|none",
+            help="Nodata value of the output; none: internal mask.",
         ),
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option("-t", "--dtype", envvar="CLIPPAN_DTYPE", metavar="TYPE", help="Pixel type; that of MS if not given."),
+        typer.Option(
+            "-t", "--dtype", envvar="CLIPPAN_DTYPE", metavar="TYPE", help="Pixel type; that of MS if not given."
+        ),
     ] = None,
     bidx: Annotated[
         list[str] | None,
@@ -78,11 +82,14 @@ def sharpen(
     ] = None,
     warp: Warp = False,
     driver: Annotated[
-        str, typer.Option("--of", "--driver", envvar="CLIPPAN_DRIVER", metavar="GTiff|COG", help="Format of the output.")
+        str,
+        typer.Option("--of", "--driver", envvar="CLIPPAN_DRIVER", metavar="GTiff|COG", help="Format of the output."),
     ] = "GTiff",
     creation: Annotated[
         list[str] | None,
-        typer.Option("--co", "--creation-option", metavar="NAME=VALUE", help="GDAL creation option.", show_default=False),
+        typer.Option(
+            "--co", "--creation-option", metavar="NAME=VALUE", help="GDAL creation option.", show_default=False
+        ),
     ] = None,
     overviews: Annotated[
         bool, typer.Option("--overviews", envvar="CLIPPAN_OVERVIEWS", help="Build overviews (a COG has them anyway).")

@@ -23,9 +23,13 @@ def print_scene(document: dict[str, Any]) -> None:
         _row("shift", note)
     for name, shift in zip(inputs["ms"]["bands"], geometry["measured_band_shifts"], strict=False):
         if shift is not None:
-            _row("", f"{name or '?'}: {shift['row']:+.2f}, {shift['col']:+.2f} (correlation {shift['correlation']:.2f})")
+            _row(
+                "", f"{name or '?'}: {shift['row']:+.2f}, {shift['col']:+.2f} (correlation {shift['correlation']:.2f})"
+            )
     gains = ", ".join(f"{gain:.3g}" for gain in sensor["mtf_gains"])
-    _row("sensor", f"{sensor['title']} ({sensor['recognised_by']}); MTF gains {gains}; PAN {sensor['pan_mtf_gain']:.3g}")
+    _row(
+        "sensor", f"{sensor['title']} ({sensor['recognised_by']}); MTF gains {gains}; PAN {sensor['pan_mtf_gain']:.3g}"
+    )
     for warning in document["warnings"]:
         _row("warning", warning)
     print_plan(document)
@@ -36,7 +40,9 @@ def print_plan(document: dict[str, Any]) -> None:
     plan = document["plan"]
     _row("output", document.get("output", "–"))
     _row("", plan["grid"])
-    nodata = "internal mask" if plan["internal_mask"] else f"nodata {plan['nodata']}" if plan["nodata"] is not None else ""
+    nodata = (
+        "internal mask" if plan["internal_mask"] else f"nodata {plan['nodata']}" if plan["nodata"] is not None else ""
+    )
     _row("", ", ".join(filter(None, [plan["driver"], plan["dtype"], nodata or "no nodata"])))
     _row("method", f"{plan['method']}, {plan['consistency']} back-projections")
     rows, cols = plan["tiles"]

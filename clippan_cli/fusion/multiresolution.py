@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clippan_cli.fusion.method import Fitted, Classical, Method, Statistics, Tile
+from clippan_cli.fusion.method import Classical, Fitted, Method, Statistics, Tile
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.fusion.substitution import per_band
 from clippan_cli.physics.sampling import Sampling

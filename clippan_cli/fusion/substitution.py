@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-from clippan_cli.fusion.method import Fitted, Classical, Method, Statistics, Tile
+from clippan_cli.fusion.method import Classical, Fitted, Method, Statistics, Tile
 from clippan_cli.fusion.moments import Moments
 
 _MAX_RATIO = 5.0
@@ -112,7 +112,7 @@ class _BdsdPc(Classical):
 
     def fuse(self, tile: Tile) -> Tensor:
         gamma = torch.as_tensor(self.gamma).to(tile.ms_up)
-        mixed = torch.tensordot(gamma[:, :-1], tile.ms_up, 1)
+        mixed: Tensor = torch.tensordot(gamma[:, :-1], tile.ms_up, 1)
         return mixed.add_(tile.ms_up).addcmul_(gamma[:, -1, None, None], tile.pan)
 
 
@@ -145,4 +145,5 @@ def per_band(values: NDArray[np.float64], like: Tensor) -> Tensor:
 
 
 def _combine(weights: NDArray[np.float64], bands: Tensor, offset: float) -> Tensor:
-    return torch.tensordot(torch.as_tensor(weights).to(bands), bands, 1).add_(offset)
+    combined: Tensor = torch.tensordot(torch.as_tensor(weights).to(bands), bands, 1)
+    return combined.add_(offset)

@@ -73,7 +73,8 @@ def _hypercomplex(first: Tensor, second: Tensor) -> Tensor:
     means = 2 * norm_first * norm_second / (norm_first**2 + norm_second**2)
     flat = variance <= 0
     contrast = torch.where(flat, 1.0, 2 * covariance.norm(dim=0) / torch.where(flat, 1.0, variance))
-    return contrast * means
+    quality: Tensor = contrast * means
+    return quality
 
 
 def _product(u: Tensor, v: Tensor) -> Tensor:
@@ -83,7 +84,11 @@ def _product(u: Tensor, v: Tensor) -> Tensor:
         return u * v
     a, b, c, d = u[:half], u[half:], v[:half], v[half:]
     left = _product(a, c) - _product(_conjugate(d), b)
-    right = _product(_conjugate(a), _conjugate(d)) + _product(c, _conjugate(b)) if half > 1 else _product(a, d) + _product(c, b)
+    right = (
+        _product(_conjugate(a), _conjugate(d)) + _product(c, _conjugate(b))
+        if half > 1
+        else _product(a, d) + _product(c, b)
+    )
     return torch.cat([left, right])
 
 
@@ -99,7 +104,11 @@ def _whole(x: Tensor) -> Tensor:
 def _blocks(x: Tensor, block: int) -> Tensor:
     """Cut into blocks, padded by reflection, with zero bands up to a power of two: ``(2^n, blocks, pixels)``."""
     bands, height, width = x.shape
-    x = F.pad(x[None], (0, -width % block, 0, -height % block), mode="reflect")[0] if height % block or width % block else x
+    x = (
+        F.pad(x[None], (0, -width % block, 0, -height % block), mode="reflect")[0]
+        if height % block or width % block
+        else x
+    )
     parts = x.unfold(1, block, block).unfold(2, block, block).reshape(bands, -1, block * block)
     components = 2 ** math.ceil(math.log2(bands))
     return F.pad(parts, (0, 0, 0, 0, 0, components - bands))

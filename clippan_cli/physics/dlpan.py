@@ -22,7 +22,8 @@ def dlpan_kernel(ratio: int, gain: float, taps: int = 41) -> Tensor:
     axis = torch.arange(taps, dtype=torch.float64) - half
     response = torch.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / (2 * sigma**2))
     kernel = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(response))).real
-    return kernel * _rotated_kaiser(taps, 0.5)
+    windowed: Tensor = kernel * _rotated_kaiser(taps, 0.5)
+    return windowed
 
 
 def _rotated_kaiser(taps: int, beta: float) -> Tensor:
@@ -76,7 +77,9 @@ def interp23(x: Tensor, ratio: int) -> Tensor:
 
 def _double(x: Tensor, dim: int, offset: int) -> Tensor:
     """Double one axis: insert zeros beside the samples at ``offset`` and filter."""
-    sparse = torch.stack((x, torch.zeros_like(x)) if offset == 0 else (torch.zeros_like(x), x), dim=-1 if dim == -1 else dim)
+    sparse = torch.stack(
+        (x, torch.zeros_like(x)) if offset == 0 else (torch.zeros_like(x), x), dim=-1 if dim == -1 else dim
+    )
     sparse = sparse.flatten(-2) if dim == -1 else sparse.flatten(dim - 1, dim)
     out = sparse * (2 * _INTERP23[0])
     for index, tap in enumerate(_INTERP23[1:]):

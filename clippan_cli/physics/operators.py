@@ -101,12 +101,16 @@ class Operators:
         """PAN ``(H, W)`` as PAN's own sensor would see it at MS's resolution (Wald): ``(1, h, w)``."""
         return self._apply(degradation, self.sampling.centre, self.sampling.pan_gain, pan[None])
 
+    def pan_down_filled(self, pan: Tensor, valid: Tensor | None) -> Tensor:
+        """:meth:`pan_down`, continued into MS pixels that see no valid PAN."""
+        low = self.pan_down(pan, valid)
+        if valid is None:
+            return low
+        return fill_invalid(low, self.weight(valid[None]) > _LEAST_WEIGHT, _FILL_PASSES)
+
     def low_pass(self, pan: Tensor, valid: Tensor | None = None) -> Tensor:
         """PAN ``(H, W)`` without what the MS bands cannot resolve: ``(C, H, W)``."""
-        low = self.pan_down(pan, valid)
-        if valid is not None:
-            low = fill_invalid(low, self.weight(valid[None]) > _LEAST_WEIGHT, _FILL_PASSES)
-        return self.up(low)
+        return self.up(self.pan_down_filled(pan, valid))
 
     @cached_property
     def covered(self) -> Tensor:

@@ -93,8 +93,8 @@ def measure_shift(samples: Sequence[Sample], sampling: Sampling, workers: int = 
     Args:
         samples: Windows spread over the scene.
         sampling: The phases as the georeference states them.
+        workers: Windows worked on at once.
     """
-    bands = len(sampling.gains)
     windows = [window for window in (_Window(sample, sampling) for sample in samples) if window.pixels >= _LEAST_PIXELS]
     with ThreadPoolExecutor(workers) as pool:
         found = [shifts for shifts in pool.map(_Window.shifts, windows) if shifts is not None]

@@ -117,7 +117,9 @@ class Sampling:
     def largest_shift(self) -> int:
         """MS pixels by which any band departs from the nominal phase, rounded up."""
         return max(
-            math.ceil(abs(phase[axis] - self.nominal[axis]) / self.ratio[axis]) for phase in self.phases for axis in (0, 1)
+            math.ceil(abs(phase[axis] - self.nominal[axis]) / self.ratio[axis])
+            for phase in self.phases
+            for axis in (0, 1)
         )
 
     def ms_box(self, pan_box: Box, ms_shape: tuple[int, int]) -> Box:
@@ -144,4 +146,6 @@ class Sampling:
 
     def nearest(self, axis: int, span: Span) -> NDArray[np.int64]:
         """The MS pixel in whose footprint each PAN pixel of ``span`` lies (it may be outside the image)."""
-        return np.floor((np.arange(span.start, span.stop) - self.nominal[axis]) / self.ratio[axis] + 0.5).astype(np.int64)
+        position = (np.arange(span.start, span.stop) - self.nominal[axis]) / self.ratio[axis]
+        index: NDArray[np.int64] = np.floor(position + 0.5).astype(np.int64)
+        return index

@@ -40,7 +40,8 @@ class Aoi:
     def inside(self, box: Box) -> NDArray[np.bool_]:
         """Which pixels of ``box`` have their centre in the polygon: ``(h, w)``."""
         part = self.grid.crop(box)
-        return geometry_mask([mapping(self.polygon)], part.shape, part.transform, invert=True)
+        inside: NDArray[np.bool_] = geometry_mask([mapping(self.polygon)], part.shape, part.transform, invert=True)
+        return inside
 
 
 def read_aoi(path: str, grid: Grid) -> Aoi:
@@ -56,7 +57,9 @@ def read_aoi(path: str, grid: Grid) -> Aoi:
         document = json.loads(Path(path).read_text("utf-8"))
         polygon = shapely.union_all([shapely.make_valid(shape(geometry)) for geometry in _geometries(document)])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
-        raise InputError(f"cannot read the area of interest {path}: {error}", "give a GeoJSON file with polygons") from error
+        raise InputError(
+            f"cannot read the area of interest {path}: {error}", "give a GeoJSON file with polygons"
+        ) from error
     if polygon.area == 0:
         raise InputError(f"{path} holds no polygon", "give a GeoJSON file with polygons")
     if grid.crs is not None:

@@ -29,7 +29,7 @@ def detect_collar(raster: Raster) -> Collar | None:
     for value in sorted(values):
         cells = _connected_to_edge((coarse == value).all(0))
         if cells.sum() >= _LEAST_CELLS:
-            grown = ndimage.binary_dilation(cells, np.ones((3, 3)), iterations=2)
+            grown = ndimage.binary_dilation(cells, np.ones((3, 3), bool), iterations=2)
             return Collar(value, grown, float(cells.mean()))
     return None
 

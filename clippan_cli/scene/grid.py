@@ -59,7 +59,8 @@ class Grid:
 
     def relative_to(self, other: Grid) -> Affine:
         """From pixel corners of this grid to those of ``other``."""
-        return ~other.transform @ self.transform
+        relative: Affine = ~other.transform @ self.transform
+        return relative
 
     def describe(self) -> str:
         """One line for people."""

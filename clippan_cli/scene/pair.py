@@ -97,8 +97,8 @@ def open_pair(
             raster.collar = detect_collar(raster)
             if raster.collar is not None:
                 warnings.append(
-                    f"{raster.name}: {raster.collar.share:.1%} is a border of {raster.collar.value:g} that the file does "
-                    "not declare; treated as nodata (--src-nodata none keeps it)"
+                    f"{raster.name}: {raster.collar.share:.1%} is a border of {raster.collar.value:g} that the file "
+                    "does not declare; treated as nodata (--src-nodata none keeps it)"
                 )
         found, origin = find_sensor(sensor, (ms_raster, pan_raster))
         optics = found.optics([band.name for band in ms_raster.bands])
@@ -116,7 +116,9 @@ def _check_bands(ms: Raster, pan: Raster) -> None:
         swapped = "; MS and PAN look swapped" if ms.count == 1 else ""
         raise InputError(
             f"PAN has {pan.count} bands, expected 1: {pan.name}{swapped}",
-            "give MS first, then PAN" if swapped else "extract the panchromatic band: rio stack --bidx 1 pan.tif -o pan1.tif",
+            "give MS first, then PAN"
+            if swapped
+            else "extract the panchromatic band: rio stack --bidx 1 pan.tif -o pan1.tif",
         )
 
 
@@ -151,7 +153,8 @@ def _check_grids(ms: Raster, pan: Raster, warp: bool, warnings: list[str]) -> No
             )
     if ms.grid.crs == pan.grid.crs:
         return
-    assert ms.grid.crs is not None and pan.grid.crs is not None
+    assert ms.grid.crs is not None
+    assert pan.grid.crs is not None
     target = pan.grid.crs.to_string()
     if not warp:
         raise InputError(

@@ -99,10 +99,16 @@ class Raster:
                     f"bands on different grids: {name} has {self.grid.describe()}, {path} has {other.describe()}",
                     "bring them to one grid first: gdalbuildvrt -separate ms.vrt B*.TIF",
                 )
-        if isinstance(src_nodata, float) and not np.isnan(src_nodata) and np.issubdtype(np.dtype(self.dtype), np.integer):
+        if (
+            isinstance(src_nodata, float)
+            and not np.isnan(src_nodata)
+            and np.issubdtype(np.dtype(self.dtype), np.integer)
+        ):
             limits = np.iinfo(self.dtype)
             if not limits.min <= src_nodata <= limits.max:
-                raise InputError(f"--src-nodata {src_nodata:g} does not exist in {self.dtype}", "give a value of that type")
+                raise InputError(
+                    f"--src-nodata {src_nodata:g} does not exist in {self.dtype}", "give a value of that type"
+                )
 
     @property
     def count(self) -> int:
@@ -184,7 +190,8 @@ class Raster:
             (np.arange(*box[axis]) * collar.cells.shape[axis] // self.grid.shape[axis]).astype(np.int64)
             for axis in (0, 1)
         )
-        return collar.cells[np.ix_(rows, cols)]
+        cells: NDArray[np.bool_] = collar.cells[np.ix_(rows, cols)]
+        return cells
 
     def read_coarse(self, limit: int) -> NDArray[Any]:
         """Every n-th pixel of all bands, so that no side exceeds ``limit``: ``(C, h, w)`` in the file's dtype."""
@@ -201,7 +208,9 @@ class Raster:
         sources = []
         for source, indexes in self._sources:
             nodata = self.bands[0].nodata
-            options: dict[str, Any] = {"nodata": nodata, "src_nodata": nodata} if nodata is not None else {"add_alpha": True}
+            options: dict[str, Any] = (
+                {"nodata": nodata, "src_nodata": nodata} if nodata is not None else {"add_alpha": True}
+            )
             vrt = WarpedVRT(
                 source,
                 crs=grid.crs,
@@ -242,7 +251,8 @@ def _open(path: str) -> Any:
         return rasterio.open(path)
     except RasterioIOError as error:
         raise InputError(
-            f"cannot open {path}: {_reason(error)}", "check the path and that the file is complete (gdalinfo or rio info)"
+            f"cannot open {path}: {_reason(error)}",
+            "check the path and that the file is complete (gdalinfo or rio info)",
         ) from error
 
 
@@ -270,6 +280,7 @@ def _differs(plane: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     if nodata is None:
         return np.ones(plane.shape, bool)
     if np.isnan(nodata):
-        return ~np.isnan(plane)
-    result: NDArray[np.bool_] = plane != np.asarray(nodata).astype(plane.dtype)
-    return result
+        present: NDArray[np.bool_] = ~np.isnan(plane)
+        return present
+    differs: NDArray[np.bool_] = plane != np.asarray(nodata).astype(plane.dtype)
+    return differs

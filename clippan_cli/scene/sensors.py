@@ -68,7 +68,9 @@ class Sensor:
         if code and code[1].upper() in self.codes:
             return self.codes[code[1].upper()]
         plain = re.sub(r"[\s_\-]|\d+(\.\d+)?\s*nm", "", name.lower())
-        return {"nir1": "nir", "nearinfrared": "nir", "n": "nir", "b": "blue", "g": "green", "r": "red"}.get(plain, plain)
+        return {"nir1": "nir", "nearinfrared": "nir", "n": "nir", "b": "blue", "g": "green", "r": "red"}.get(
+            plain, plain
+        )
 
 
 @cache

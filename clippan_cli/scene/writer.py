@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -95,9 +94,10 @@ class Writer:
         """
         self._try_options()
         height, width = self._meaning.grid.shape
-        with _complaints(f"cannot create {self.partial}"), rasterio.open(
-            self.partial, "w", **self._profile(height, width)
-        ) as target:
+        with (
+            _complaints(f"cannot create {self.partial}"),
+            rasterio.open(self.partial, "w", **self._profile(height, width)) as target,
+        ):
             target.update_tags(**self._meaning.tags)
             for index, band in enumerate(self._meaning.bands, 1):
                 if band.name:
@@ -156,9 +156,9 @@ class Writer:
                 ready = self.path.with_name(self.path.stem + ".partial.cog.tif")
                 rasterio.shutil.copy(self.partial, ready, driver="COG", **self._cog_options())
                 self.partial.unlink()
-                os.replace(ready, self.path)
+                ready.replace(self.path)
             else:
-                os.replace(self.partial, self.path)
+                self.partial.replace(self.path)
 
     def discard(self) -> None:
         """Remove the unfinished file."""
@@ -204,7 +204,12 @@ class Writer:
         }
 
     def _cog_options(self) -> dict[str, str]:
-        defaults = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BIGTIFF": "IF_SAFER", "NUM_THREADS": str(self._form.threads)}
+        defaults = {
+            "COMPRESS": "DEFLATE",
+            "PREDICTOR": "YES",
+            "BIGTIFF": "IF_SAFER",
+            "NUM_THREADS": str(self._form.threads),
+        }
         if self._form.options.get("COMPRESS", "DEFLATE").upper() not in _PREDICTABLE:
             defaults.pop("PREDICTOR")
         return defaults | self._form.options | {"OVERVIEWS": "FORCE_USE_EXISTING"}
@@ -227,7 +232,9 @@ class Writer:
                     back = source.read()
             if not self._agrees(back, pixels):
                 given = " ".join(f"{key}={value}" for key, value in self._form.options.items())
-                raise OutputError(f"pixels of type {self._form.dtype} do not survive {given}", "choose another compression")
+                raise OutputError(
+                    f"pixels of type {self._form.dtype} do not survive {given}", "choose another compression"
+                )
         finally:
             probe.unlink(missing_ok=True)
             copy.unlink(missing_ok=True)

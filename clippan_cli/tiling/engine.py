@@ -6,16 +6,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from clippan_cli.errors import Interrupted, ResourceError
 from clippan_cli.fusion.consistency import back_project, back_projection_halo
-from clippan_cli.fusion.method import Fitted, Method, Tile
-from clippan_cli.physics.operators import Operators, fill_invalid
+from clippan_cli.fusion.method import Fitted, Method
 from clippan_cli.physics.sampling import Box, Sampling, Span
 from clippan_cli.scene.aoi import Aoi
 from clippan_cli.scene.pair import Pair
@@ -24,10 +23,10 @@ from clippan_cli.tiling.blend import Blender
 from clippan_cli.tiling.memory import Memory
 from clippan_cli.tiling.pipeline import Clock, Pipeline
 from clippan_cli.tiling.plan import Plan
-from clippan_cli.tiling.survey import Survey, tensors
+from clippan_cli.tiling.survey import Survey
+from clippan_cli.tiling.window import Window, read_window
 
 _Fused = tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]
-_Pixels = tuple[Box, Box, Tensor, Tensor | None, Tensor, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Quantiser:
 
     def __call__(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None, counts: dict[str, int]
-    ) -> NDArray[np.generic]:
+    ) -> NDArray[Any]:
         """Round, clip, keep valid pixels off the nodata value and put it where there are no data.
 
         Args:
@@ -54,8 +53,12 @@ class Quantiser:
             valid: ``(1 or C, h, w)``; None where all are valid.
             counts: ``clipped`` and ``moved_off_nodata`` are added up here.
         """
-        kind = np.dtype(self.dtype)
-        known = True if valid is None else valid
+        chosen = list(self.bands)
+        pixels = np.ascontiguousarray(pixels) if chosen == list(range(len(pixels))) else pixels[chosen]
+        if valid is not None and len(valid) > 1:
+            valid = valid[chosen]
+        kind: np.dtype[Any] = np.dtype(self.dtype)
+        known = np.True_ if valid is None else valid
         if not np.issubdtype(kind, np.integer):
             out = pixels.astype(kind)
         else:
@@ -77,14 +80,13 @@ class Quantiser:
             np.copyto(out, kind.type(0 if self.nodata is None else self.nodata), where=~valid)
         return out
 
-    def _beside(self, kind: np.dtype[np.generic]) -> np.generic:
+    def _beside(self, kind: np.dtype[Any]) -> Any:
         """The value next to nodata, towards the inside of the type's range."""
         assert self.nodata is not None
         value = kind.type(self.nodata)
         if np.issubdtype(kind, np.integer):
             return kind.type(int(value) + (1 if int(value) < np.iinfo(kind).max else -1))
-        result: np.generic = np.nextafter(value, kind.type(0) if value != 0 else kind.type(1))
-        return result
+        return np.nextafter(value, kind.type(0) if value != 0 else kind.type(1))
 
 
 @dataclass
@@ -138,6 +140,8 @@ class Engine:
             Interrupted: ``stop`` was set.
         """
         begin = max(0, first_row - 1)
+        done = self.plan.finished(begin, 0).rows.start - self.plan.box.rows.start
+        progress(done * self.plan.box.cols.size)
         blender = Blender(self.plan, self.pair.ms.count, begin)
         for row in range(begin, self.plan.rows):
             fresh = row >= first_row
@@ -164,55 +168,39 @@ class Engine:
             pixels = blender.add(row, col, pixels)
             if write:
                 keep = valid if valid is None else valid[:, : done.shape[0], : done.shape[1]]
-                chosen = list(self.quantiser.bands)
-                some = pixels if len(chosen) == len(pixels) and chosen == sorted(chosen) else pixels[chosen]
+                out = self.quantiser(pixels, keep, counts)
                 if keep is not None and len(keep) > 1:
-                    keep = keep[chosen]
-                out = self.quantiser(np.ascontiguousarray(some), keep, counts)
+                    keep = keep[list(self.quantiser.bands)]
                 place = Box(
                     Span(done.rows.start - origin.rows.start, done.rows.stop - origin.rows.start),
                     Span(done.cols.start - origin.cols.start, done.cols.stop - origin.cols.start),
                 )
-                self.writer.write(place, out, None if keep is None else keep.any(0))
+                self.writer.write(place, out, None if keep is None else np.logical_or.reduce(keep))
             self.memory.check()
             progress(done.shape[0] * done.shape[1])
 
         Pipeline(self._read, self._fuse, finish, self.plan.workers, self.clock).run(enumerate(self.plan.tiles(row)))
 
-    def _read(self, job: tuple[int, Box]) -> _Pixels:
+    def _read(self, job: tuple[int, Box]) -> Window:
         pan_box = job[1].grow(self.plan.halo, self.pair.pan.grid.shape)
         ms_box = self.known.sampling.ms_box(pan_box, self.pair.ms.grid.shape)
-        return pan_box, ms_box, *tensors(self.pair.ms, ms_box), *tensors(self.pair.pan, pan_box)
+        return read_window(self.pair, ms_box, pan_box)
 
-    def _fuse(self, job: tuple[int, Box], loaded: _Pixels) -> _Fused:
+    def _fuse(self, job: tuple[int, Box], window: Window) -> _Fused:
         """One tile: pixels ``(C, H, W)`` in DN, None where nothing is valid; validity, None where everything is."""
-        pan_box, ms_box, *pixels = loaded
-        ms, ms_valid, pan, pan_valid = (None if value is None else value.to(self.device) for value in pixels)
-        assert ms is not None and pan is not None
-        operators = Operators(self.known.sampling, pan_box, ms_box, device=self.device)
-        if ms_valid is not None:
-            ms = fill_invalid(ms, ms_valid.expand_as(ms), 3 + self.known.sampling.largest_shift)
-        tile = Tile(
-            ms / self.known.scale,
-            pan[0] / self.known.scale,
-            operators,
-            ms_valid,
-            None if pan_valid is None else pan_valid[0],
-        )
-        cut = (slice(None), *job[1].within(pan_box))
-        valid = tile.valid
+        tile = window.tile(self.known.sampling, self.known.scale, self.device)
+        cut = (slice(None), *job[1].within(window.pan_box))
+        shown = tile.valid
         if self.aoi is not None:
-            inside = torch.from_numpy(self.aoi.inside(pan_box)).to(self.device)[None]
-            shown = inside if valid is None else valid & inside
-        else:
-            shown = valid
+            inside = torch.from_numpy(self.aoi.inside(window.pan_box)).to(self.device)[None]
+            shown = inside if shown is None else shown & inside
         kept = None if shown is None else shown[cut].cpu().numpy()
         if kept is not None and not kept.any():
             return None, kept
         with torch.inference_mode():
             out = back_project(self.fitted.fuse(tile), tile, self.consistency)[cut]
-            scaled = torch.mul(out, self.known.scale)
-        return scaled.cpu().numpy(), None if kept is None or kept.all() else kept
+            pixels = torch.mul(out, self.known.scale).cpu().numpy()
+        return pixels, None if kept is None or kept.all() else kept
 
 
 def total_halo(method: Method, sampling: Sampling, consistency: int) -> int:

@@ -160,12 +160,12 @@ def check_output(path: Path, inputs: Sequence[str], options: Options) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist", f"create it: mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"the folder {path.parent} is not writable", "choose another folder, or change its permissions")
+        raise OutputError(
+            f"the folder {path.parent} is not writable", "choose another folder, or change its permissions"
+        )
 
 
 def _check_bands(bands: tuple[int, ...] | None, ms: Raster) -> None:
     wrong = [band for band in bands or () if not 1 <= band <= ms.count]
     if wrong:
         raise UsageError(f"MS has no band {wrong[0]}: it has {ms.count}", "bands are counted from 1")
-
-

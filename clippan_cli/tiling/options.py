@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from clippan_cli.fusion.registry import DEFAULT
 
@@ -59,8 +60,8 @@ class Options:
     resume: bool = False
 
 
-class Listener:
-    """What a caller may want to hear while a scene is sharpened; does nothing by itself."""
+class Listener(Protocol):
+    """What a caller may hear while a scene is sharpened."""
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -73,3 +74,19 @@ class Listener:
 
     def advance(self, pixels: int) -> None:
         """Pixels of that part are done."""
+
+
+class Deaf:
+    """A listener that does nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
+        """Nothing."""
+
+    def begin(self, what: str, total: int) -> None:
+        """Nothing."""
+
+    def advance(self, pixels: int) -> None:
+        """Nothing."""

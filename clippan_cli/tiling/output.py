@@ -96,5 +96,3 @@ def _shifted_rpc(rpc: RPC | None, box: Box) -> RPC | None:
     values["line_off"] -= box.rows.start
     values["samp_off"] -= box.cols.start
     return RPC(**values)
-
-

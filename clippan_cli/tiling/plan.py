@@ -91,7 +91,8 @@ def plan_tiles(box: Box, *, bands: int, halo: int, workers: int, memory: int, si
     raise ResourceError(
         f"tiles of {plan.size} px with {bands} bands and a halo of {halo} px need {needed / 2**20:.0f} MiB, "
         f"--memory allows {memory / 2**20:.0f} MiB",
-        f"allow more (--memory {math.ceil(needed / 2**20)}M)" + (", or take smaller tiles (--tile-size)" if size else ""),
+        f"allow more (--memory {math.ceil(needed / 2**20)}M)"
+        + (", or take smaller tiles (--tile-size)" if size else ""),
     )
 
 

@@ -86,8 +86,6 @@ def _describe_raster(raster: Raster) -> dict[str, Any]:
     }
 
 
-
-
 def describe_plan(job: Job) -> dict[str, Any]:
     """The tiles, and what they cost."""
     plan, form = job.plan, output_format(job)

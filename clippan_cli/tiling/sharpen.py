@@ -12,7 +12,6 @@ from threading import Event
 from typing import Any
 
 import numpy as np
-import rasterio
 
 from clippan_cli.errors import OutputError
 from clippan_cli.fusion.method import Fitted, Statistics
@@ -21,7 +20,7 @@ from clippan_cli.scene.writer import Writer, free_space
 from clippan_cli.tiling.engine import Engine, Quantiser
 from clippan_cli.tiling.job import Job, check_output, prepared
 from clippan_cli.tiling.journal import Journal
-from clippan_cli.tiling.options import Listener, Options
+from clippan_cli.tiling.options import Deaf, Listener, Options
 from clippan_cli.tiling.output import output_format, output_meaning
 from clippan_cli.tiling.pipeline import Clock
 from clippan_cli.tiling.record import describe_plan, describe_scene, run_key, versions
@@ -61,7 +60,7 @@ def sharpen(
         Interrupted: ``stop`` was set; ``resume`` continues.
     """
     began = time.perf_counter()
-    options, hears, path = options or Options(), listener or Listener(), Path(output)
+    options, hears, path = options or Options(), listener or Deaf(), Path(output)
     record_path = path.with_name(path.name + ".clippan.json")
     if options.resume and path.exists() and record_path.exists():
         hears.say(f"{path} is complete already")
@@ -89,7 +88,7 @@ def explain(
     options = options or Options()
     if output is not None:
         check_output(Path(output), [*ms, pan], options)
-    with prepared(ms, pan, options, listener or Listener()) as job:
+    with prepared(ms, pan, options, listener or Deaf()) as job:
         target = {} if output is None else {"output": str(output)}
         return {"schema_version": SCHEMA_VERSION, **target, **describe_scene(job), "plan": describe_plan(job)}
 

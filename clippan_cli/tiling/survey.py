@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from clippan_cli.errors import InputError
+from clippan_cli.fusion.method import Tile
 from clippan_cli.fusion.moments import Moments, feature_names, merge, tile_moments
-from clippan_cli.physics.operators import Operators, fill_invalid
 from clippan_cli.physics.registration import SEARCH, Registration, Sample, Shift, measure_shift
 from clippan_cli.physics.sampling import Box, Sampling, Span
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
 from clippan_cli.tiling.pipeline import Clock, Pipeline
+from clippan_cli.tiling.window import Window, read_window
 
 SAMPLE_SIDE = 128
 """MS pixels along a sample."""
@@ -28,6 +29,7 @@ SMALLEST_SHIFT = 0.05
 _BAND_CORRELATION = 0.65
 _FARTHEST_BAND = 0.75
 _LEAST_PIXELS = 64
+_WHOLE = 0.999
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,10 @@ def survey(pair: Pair, register: str | tuple[float, float], workers: int) -> Sur
         _saturation(raster, [getattr(sample, name) for sample in raw]) / scale
         for raster, name in ((pair.ms, "ms"), (pair.pan, "pan"))
     )
-    samples = tuple(
-        Sample(s.ms / scale, s.ms_valid, s.pan / scale, s.pan_valid, s.ms_box, s.pan_box) for s in raw
-    )
+    samples = tuple(Sample(s.ms / scale, s.ms_valid, s.pan / scale, s.pan_valid, s.ms_box, s.pan_box) for s in raw)
     measured = measure_shift(samples, pair.sampling, workers) if register != "off" else None
     shifts, notes = _decide(measured, register, pair)
-    return Survey(
-        samples, scale, (saturation[0], saturation[1]), measured, pair.sampling.shifted(shifts), tuple(notes)
-    )
+    return Survey(samples, scale, (saturation[0], saturation[1]), measured, pair.sampling.shifted(shifts), tuple(notes))
 
 
 def _decide(
@@ -129,20 +127,19 @@ def _read_samples(pair: Pair) -> list[Sample]:
     gaps = any(raster.nodata is not None or raster.declares_mask or raster.collar for raster in (pair.ms, pair.pan))
     most = 5 if gaps else 3
     reach = pair.sampling.down_reach + math.ceil((SEARCH + 1) * max(pair.sampling.ratio))
+    everywhere = torch.ones((), dtype=torch.bool)
     found = []
     for rows in _spread(common.rows, most):
         for cols in _spread(common.cols, most):
             ms_box = Box(rows, cols)
             pan_box = pair.sampling.pan_box(ms_box, reach, pair.pan.grid.shape)
-            ms, ms_valid = tensors(pair.ms, ms_box)
-            pan, pan_valid = tensors(pair.pan, pan_box)
-            everywhere = torch.ones(1, 1, 1, dtype=torch.bool)
+            window = read_window(pair, ms_box, pan_box)
             found.append(
                 Sample(
-                    ms,
-                    (everywhere if ms_valid is None else ms_valid).expand_as(ms),
-                    pan[0],
-                    (everywhere if pan_valid is None else pan_valid)[0].expand_as(pan[0]),
+                    window.ms,
+                    (everywhere if window.ms_valid is None else window.ms_valid).expand_as(window.ms),
+                    window.pan,
+                    (everywhere if window.pan_valid is None else window.pan_valid).expand_as(window.pan),
                     ms_box,
                     pan_box,
                 )
@@ -166,12 +163,6 @@ def common_box(pair: Pair) -> Box:
         start = min(max(0, first), pair.ms.grid.shape[axis] - 1)
         spans.append(Span(start, max(start + 1, min(pair.ms.grid.shape[axis], last + 1))))
     return Box(*spans)
-
-
-def tensors(raster: Raster, box: Box) -> tuple[Tensor, Tensor | None]:
-    """A window as tensors: pixels ``(C, h, w)`` in DN, validity ``(1 or C, h, w)`` or None."""
-    pixels, valid = raster.read(box)
-    return torch.from_numpy(pixels), None if valid is None else torch.from_numpy(valid)
 
 
 def _saturation(raster: Raster, windows: Sequence[Tensor]) -> float:
@@ -217,29 +208,13 @@ def gather(
     reach = max(sampling.down_reach, sampling.up_reach)
     parts: list[Moments] = []
 
-    def read(core: Box) -> tuple[Box, Box, Tensor, Tensor | None, Tensor, Tensor | None]:
+    def read(core: Box) -> Window:
         ms_box = core.grow(low_halo, pair.ms.grid.shape)
-        pan_box = sampling.pan_box(ms_box, reach, pair.pan.grid.shape)
-        return ms_box, pan_box, *tensors(pair.ms, ms_box), *tensors(pair.pan, pan_box)
+        return read_window(pair, ms_box, sampling.pan_box(ms_box, reach, pair.pan.grid.shape))
 
-    def compute(
-        core: Box, loaded: tuple[Box, Box, Tensor, Tensor | None, Tensor, Tensor | None]
-    ) -> Moments:
-        ms_box, pan_box, *pixels = loaded
-        ms, ms_valid, pan, pan_valid = (None if value is None else value.to(device) for value in pixels)
-        assert ms is not None and pan is not None
-        ms, pan = ms / known.scale, pan[0] / known.scale
-        operators = Operators(sampling, pan_box, ms_box, device=device)
-        usable = operators.covered & (ms < known.saturation[0]).all(0)
-        if ms_valid is not None:
-            ms = fill_invalid(ms, ms_valid.expand_as(ms), 2)
-            usable = usable & ms_valid.all(0)
-        if pan_valid is not None or math.isfinite(known.saturation[1]):
-            sound = pan < known.saturation[1]
-            sound = sound if pan_valid is None else sound & pan_valid[0]
-            if not bool(sound.all()):
-                usable = usable & (operators.weight(sound[None]) > 0.999).all(0)
-        return tile_moments(features, ms, pan, usable, operators, core)
+    def compute(core: Box, window: Window) -> Moments:
+        tile = window.tile(sampling, known.scale, device)
+        return tile_moments(features, tile.ms, tile.pan, _usable(tile, known.saturation), tile.operators, core)
 
     def collect(core: Box, moments: Moments) -> None:
         parts.append(moments)
@@ -255,6 +230,19 @@ def gather(
             "check the nodata values (--src-nodata), or use --method exp",
         )
     return total
+
+
+def _usable(tile: Tile, saturation: tuple[float, float]) -> Tensor:
+    """``(h, w)``, True where MS and all PAN pixels under its MTF are valid and not saturated."""
+    usable = tile.operators.covered & (tile.ms < saturation[0]).all(0)
+    if tile.ms_valid is not None:
+        usable = usable & tile.ms_valid.all(0)
+    if tile.pan_valid is not None or math.isfinite(saturation[1]):
+        sound = tile.pan < saturation[1]
+        sound = sound if tile.pan_valid is None else sound & tile.pan_valid
+        if not bool(sound.all()):
+            usable = usable & (tile.operators.weight(sound[None]) > _WHOLE).all(0)
+    return usable
 
 
 def no_moments(bands: int) -> Moments:
