@@ -174,4 +174,4 @@ def as_json(document: dict[str, Any]) -> None:
     """The one place that writes a document to stdout."""
     import json
 
-    typer.echo(json.dumps(document, indent=2))
+    typer.echo(json.dumps(document, indent=2, allow_nan=False))

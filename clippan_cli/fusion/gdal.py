@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import rasterio
 import torch
+import torch.nn.functional as F
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
@@ -26,6 +27,8 @@ _VRT = """<VRTDataset subClass="VRTPansharpenedDataset">
     {bands}
   </PansharpeningOptions>
 </VRTDataset>"""
+_AWAY = 2.0**22
+_MARGIN = 4
 _BAND = '<SpectralBand dstBand="{0}"><SourceFilename>{1}</SourceFilename><SourceBand>{0}</SourceBand></SpectralBand>'
 
 
@@ -50,23 +53,26 @@ class _GdalBrovey(Classical):
     def fuse(self, tile: Tile) -> Tensor:
         operators = tile.operators
         ratio, centre = self.sampling.ratio, self.sampling.centre
-        corner = [centre[axis] + ratio[axis] * (operators.ms_box[axis].start - 0.5) + 0.5 for axis in (0, 1)]
+        # MS is continued by a few pixels, so that it covers PAN at the edge of a scene too.
+        first = [operators.ms_box[axis].start - _MARGIN for axis in (0, 1)]
+        corner = [centre[axis] + ratio[axis] * (first[axis] - 0.5) + 0.5 for axis in (0, 1)]
         ms_place = Affine.translation(corner[1], corner[0]) @ Affine.scale(ratio[1], ratio[0])
         pan_place = Affine.translation(operators.pan_box.cols.start, operators.pan_box.rows.start)
-        ms, pan = tile.ms.cpu().numpy(), tile.pan.cpu().numpy()[None]
+        padded = F.pad(tile.ms[None].float(), (_MARGIN,) * 4, mode="replicate")[0]
+        ms, pan = padded.cpu().numpy(), tile.pan.float().cpu().numpy()[None]
         with MemoryFile() as ms_file, MemoryFile() as pan_file:
             _store(ms_file, ms, ms_place)
             _store(pan_file, pan, pan_place)
             bands = "".join(_BAND.format(k + 1, ms_file.name) for k in range(len(ms)))
             with rasterio.open(_VRT.format(pan=pan_file.name, bands=bands)) as fused:
                 pixels = fused.read(out_dtype="float32")
-        return torch.from_numpy(pixels).to(tile.ms.device)
+        return torch.from_numpy(pixels).to(tile.ms)
 
 
 def _store(file: MemoryFile, pixels: NDArray[np.float32], place: Affine) -> None:
     count, height, width = pixels.shape
-    # North-up, as GDAL's pansharpening wants it, and away from the identity, which GDAL takes for no georeference.
-    north_up = Affine.translation(1, 1) @ Affine.scale(1, -1) @ place
+    # North-up, as GDAL's pansharpening wants it, and away from the origin: it takes a change of sign for a flip.
+    north_up = Affine.translation(_AWAY, _AWAY) @ Affine.scale(1, -1) @ place
     with file.open(
         driver="GTiff", count=count, height=height, width=width, dtype="float32", transform=north_up
     ) as target:

@@ -166,7 +166,7 @@ def _cut(
 
 def _atoms(sample: Sample, sampling: Sampling) -> tuple[Tensor, Tensor]:
     """All patches of one window that are valid throughout."""
-    operators = Operators(sampling, sample.pan_box, sample.ms_box)
+    operators = Operators(sampling, sample.pan_box, sample.ms_box, dtype=sample.ms.dtype)
     places = _places(0, sample.ms_box.rows.size), _places(0, sample.ms_box.cols.size)
     low, high = _pan_details(sample.pan, sample.pan_valid, operators, sampling)
     if not places[0] or not places[1]:

@@ -16,7 +16,6 @@ from rasterio.crs import CRS
 from rasterio.features import geometry_mask
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
-from shapely.ops import transform as project
 
 from clippan_cli.errors import InputError
 from clippan_cli.physics.sampling import Box, Span
@@ -87,7 +86,11 @@ def _declared_crs(document: dict[str, Any]) -> str:
 
 def _reproject(polygon: BaseGeometry, source: str, target: CRS) -> BaseGeometry:
     transformer = pyproj.Transformer.from_crs(source, target.to_wkt(), always_xy=True)
-    return project(transformer.transform, shapely.segmentize(polygon, polygon.length / 200))
+    dense = shapely.segmentize(polygon, polygon.length / 200)
+    moved: BaseGeometry = shapely.transform(
+        dense, lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+    )
+    return moved
 
 
 def _touched(polygon: BaseGeometry, grid: Grid) -> Box | None:

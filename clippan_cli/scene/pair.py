@@ -181,7 +181,9 @@ def _warped_grid(ms: Grid, pan: Grid) -> Grid:
     top = nested[0] * (max(min(rows), 0.0) // nested[0])
     left = nested[1] * (max(min(cols), 0.0) // nested[1])
     bottom, right = min(max(rows), pan.shape[0]), min(max(cols), pan.shape[1])
-    shape = (max(1, int(-(-(bottom - top) // nested[0]))), max(1, int(-(-(right - left) // nested[1]))))
+    if bottom <= top or right <= left:
+        raise _apart(ms, pan)
+    shape = (int(-(-(bottom - top) // nested[0])), int(-(-(right - left) // nested[1])))
     return Grid(shape, pan.transform @ Affine.translation(left, top) @ Affine.scale(nested[1], nested[0]), pan.crs)
 
 
@@ -206,10 +208,7 @@ def _place(ms: Raster, pan: Raster) -> tuple[tuple[float, float], tuple[float, f
             "check that the two files belong together",
         )
     if _overlap(ms.grid, pan.grid) == 0:
-        raise InputError(
-            f"MS and PAN do not overlap: MS covers {_bounds(ms.grid)}, PAN covers {_bounds(pan.grid)}",
-            "check that the two files show the same scene",
-        )
+        raise _apart(ms.grid, pan.grid)
     col, row = relative @ (0.5, 0.5)
     return ratio, (row - 0.5, col - 0.5)
 
@@ -219,6 +218,13 @@ def _overlap(ms: Grid, pan: Grid) -> float:
     w, s, e, n = pan.bounds
     common = max(0.0, min(east, e) - max(west, w)) * max(0.0, min(north, n) - max(south, s))
     return common / ((e - w) * (n - s))
+
+
+def _apart(ms: Grid, pan: Grid) -> InputError:
+    return InputError(
+        f"MS and PAN do not overlap: MS covers {_bounds(ms)}, PAN covers {_bounds(pan)}",
+        "check that the two files show the same scene",
+    )
 
 
 def _bounds(grid: Grid) -> str:

@@ -54,10 +54,11 @@ class Sensor:
         """The optics of each band of a product, by name where it has one, else by their number."""
         known = {band.name: band for band in self.bands}
         mean = sum(band.gain for band in self.bands) / len(self.bands) if self.bands else GENERIC_GAIN
-        order = self.subsets.get(len(names), tuple(known) if len(known) == len(names) else ())
+        by_number = self.subsets.get(len(names), tuple(known) if len(known) == len(names) else ())
+        order = () if any(names) else by_number
         found = []
         for index, name in enumerate(names):
-            key = self._key(name) or (order[index] if order and not name else None)
+            key = self._key(name) or (order[index] if order else None)
             found.append(known[key] if key in known else BandOptics(name or f"band {index + 1}", None, mean))
         return tuple(found)
 

@@ -13,15 +13,19 @@ from clippan_cli.physics.sampling import Box
 from clippan_cli.scene.writer import Format, Meaning
 from clippan_cli.tiling.job import Job
 
+DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+
 
 def output_format(job: Job) -> Format:
     """How the output is stored.
 
     Raises:
-        UsageError: The nodata value does not exist in the pixel type.
+        UsageError: The pixel type is unknown, or the nodata value does not exist in it.
     """
     options, ms = job.options, job.pair.ms
     dtype = options.dtype or ms.dtype
+    if dtype not in DTYPES:
+        raise UsageError(f"unknown pixel type {dtype!r}", "known: " + ", ".join(DTYPES))
     nodata, mask = _output_nodata(job, dtype)
     return Format(
         options.driver,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import rasterio
 import torch
 
 from clippan_cli import __version__
+from clippan_cli.physics.registration import Shift
 from clippan_cli.scene.raster import Raster
 from clippan_cli.tiling.job import Job
 from clippan_cli.tiling.output import output_format
@@ -22,11 +23,11 @@ from clippan_cli.tiling.plan import OVERLAP, memory_needed
 
 def run_key(job: Job) -> dict[str, Any]:
     """What a resumed run must have in common with the first."""
-    options = asdict(replace(job.options, resume=False, overwrite=False, memory=0, jobs=0, tile_size=job.plan.size))
     return {
         "version": __version__,
         "inputs": [_fingerprint(path) for path in (*job.pair.ms.paths, *job.pair.pan.paths)],
-        "options": json.loads(json.dumps(options)),
+        "options": _options(job)
+        | {"tile_size": job.plan.size, "memory": 0, "jobs": 0, "overwrite": False, "resume": False},
         "phases": [list(phase) for phase in job.sampling.phases],
     }
 
@@ -52,8 +53,8 @@ def describe_scene(job: Job) -> dict[str, Any]:
         "geometry": {
             "ratio": list(pair.sampling.ratio),
             "phase": list(pair.sampling.nominal),
-            "measured_shift": None if measured is None or measured.whole is None else asdict(measured.whole),
-            "measured_band_shifts": [None if s is None else asdict(s) for s in measured.bands] if measured else [],
+            "measured_shift": _shift(measured.whole) if measured else None,
+            "measured_band_shifts": [_shift(band) for band in measured.bands] if measured else [],
             "phases_used": [list(phase) for phase in known.sampling.phases],
             "notes": list(known.notes),
         },
@@ -65,8 +66,15 @@ def describe_scene(job: Job) -> dict[str, Any]:
             "pan_mtf_gain": pair.sampling.pan_gain,
         },
         "scale": known.scale,
+        "options": _options(job),
         "warnings": job.warnings,
     }
+
+
+def _shift(shift: Shift | None) -> dict[str, float | None] | None:
+    if shift is None:
+        return None
+    return {name: None if math.isnan(value) else value for name, value in asdict(shift).items()}
 
 
 def _describe_raster(raster: Raster) -> dict[str, Any]:
@@ -84,6 +92,13 @@ def _describe_raster(raster: Raster) -> dict[str, Any]:
         "nodata": number(raster.nodata),
         "validity": validity,
     }
+
+
+def _options(job: Job) -> dict[str, Any]:
+    """The options as JSON can hold them."""
+    plain = {name: number(value) if isinstance(value, float) else value for name, value in asdict(job.options).items()}
+    document: dict[str, Any] = json.loads(json.dumps(plain))
+    return document
 
 
 def describe_plan(job: Job) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def sharpen(
     check_output(path, [*ms, pan], options)
     with prepared(ms, pan, options, hears) as job:
         record = _Making(job, path, hears).run(stop or Event(), began)
-    record_path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    record_path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", "utf-8")
     return record
 
 
