@@ -14,7 +14,8 @@ from clippan_cli.fusion.moments import Moments
 from clippan_cli.fusion.substitution import per_band
 from clippan_cli.physics.sampling import Sampling
 
-_MODULATION = (0.2, 5.0)
+_MODULATION = (0.5, 2.0)
+_FLOOR = 0.1
 
 
 class _Pyramid(Method):
@@ -58,7 +59,7 @@ class MtfGlpHpmR(_Pyramid):
         variance = np.diag(moments.covariance("pan_low", "pan_low"))
         gains = np.maximum(np.diag(moments.covariance("ms", "pan_low")) / np.maximum(variance, 1e-30), 0)
         offsets = moments.mean("ms") - gains * moments.mean("pan_low")
-        floor = 0.01 * np.abs(moments.mean("ms"))
+        floor = _FLOOR * np.abs(moments.mean("ms"))
         values = {"gains": gains.tolist(), "offsets": offsets.tolist()}
         return _GlpHpmR(values=values, gains=gains, offsets=offsets, floor=floor)
 

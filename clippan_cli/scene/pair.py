@@ -15,6 +15,7 @@ from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.collar import detect_collar
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.raster import Raster
+from clippan_cli.scene.repeats import detect_repeats
 from clippan_cli.scene.sensors import Sensor, find_sensor
 
 MAX_RATIO = 16.0
@@ -92,6 +93,13 @@ def open_pair(
         _check_bands(ms_raster, pan_raster)
         _assume_georeference(ms_raster, pan_raster, warnings)
         _check_grids(ms_raster, pan_raster, warp, warnings)
+        repeats = None if warp else detect_repeats(ms_raster)
+        if repeats is not None:
+            ms_raster.unrepeated(repeats)
+            warnings.append(
+                f"{ms_raster.name} was enlarged by repeating pixels {repeats[0].factor} × {repeats[1].factor} times; "
+                f"its true grid of {ms_raster.grid.pixel[0]:.6g} is used"
+            )
         ratio, phase = _place(ms_raster, pan_raster)
         for raster in (ms_raster, pan_raster):
             raster.collar = detect_collar(raster)

@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError, RasterioIOError
@@ -18,7 +19,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from clippan_cli.errors import InputError
-from clippan_cli.physics.sampling import Box
+from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.grid import Grid
 
 
@@ -50,6 +51,26 @@ class Collar:
     share: float
 
 
+class Repeat(NamedTuple):
+    """Pixels repeated along an axis: ``factor`` times each, a new one beginning where ``index % factor == offset``."""
+
+    factor: int
+    offset: int
+
+    @property
+    def start(self) -> int:
+        """Where the first true pixel begins; negative where the file cuts it."""
+        return self.offset - self.factor if self.offset else 0
+
+    def samples(self, span: Span, size: int) -> NDArray[np.int64]:
+        """One file index, below ``size``, inside each true pixel of ``span``."""
+        index = self.start + self.factor * np.arange(*span) + self.factor // 2
+        return index.clip(0, size - 1)
+
+
+_ONCE = Repeat(1, 0)
+
+
 class Raster:
     """One raster, or several single-band files taken as one; open for reading.
 
@@ -67,6 +88,7 @@ class Raster:
         self._sources: list[tuple[Any, list[int]]] = []
         self.collar: Collar | None = None
         self._alpha: tuple[Any, int] | None = None
+        self._repeats = (_ONCE, _ONCE)
         bands: list[Band] = []
         for path in self.paths:
             source = self._stack.enter_context(_open(path))
@@ -149,11 +171,11 @@ class Raster:
         Raises:
             InputError: The file is damaged there.
         """
-        window = Window(box.cols.start, box.rows.start, box.cols.size, box.rows.size)
+        window, pick = self._window(box)
         try:
-            parts = [source.read(indexes, window=window) for source, indexes in self._sources]
+            parts = [source.read(indexes, window=window)[pick] for source, indexes in self._sources]
             pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            valid = self._validity(pixels, window, box)
+            valid = self._validity(pixels, window, pick, box)
         except RasterioError as error:
             raise InputError(
                 f"{self.name} cannot be read at rows {box.rows.start}–{box.rows.stop}: {_reason(error)}",
@@ -166,7 +188,19 @@ class Raster:
             np.copyto(values, 0, where=~valid)
         return values, valid
 
-    def _validity(self, pixels: NDArray[Any], window: Window, box: Box) -> NDArray[np.bool_] | None:
+    def _window(self, box: Box) -> tuple[Window, tuple[Any, ...]]:
+        """What to read from the files for ``box``, and which of it to keep."""
+        if self._repeats == (_ONCE, _ONCE):
+            return Window(box.cols.start, box.rows.start, box.cols.size, box.rows.size), (...,)
+        source = self._sources[0][0]
+        rows = self._repeats[0].samples(box.rows, source.height)
+        cols = self._repeats[1].samples(box.cols, source.width)
+        window = Window(cols[0], rows[0], cols[-1] + 1 - cols[0], rows[-1] + 1 - rows[0])
+        return window, (..., (rows - rows[0])[:, None], cols - cols[0])
+
+    def _validity(
+        self, pixels: NDArray[Any], window: Window, pick: tuple[Any, ...], box: Box
+    ) -> NDArray[np.bool_] | None:
         valid: NDArray[np.bool_] | None = None
         if any(band.nodata is not None for band in self.bands) and not self.declares_mask:
             valid = np.stack([_differs(plane, band.nodata) for plane, band in zip(pixels, self.bands, strict=True)])
@@ -174,10 +208,11 @@ class Raster:
             finite = np.isfinite(pixels)
             valid = finite if valid is None else valid & finite
         if self._alpha is not None:
-            mask = self._alpha[0].read(self._alpha[1], window=window)[None] > 0
+            mask = self._alpha[0].read(self._alpha[1], window=window)[pick][None] > 0
             valid = mask if valid is None else valid & mask
         elif self._masked:
-            mask = np.logical_and.reduce([source.dataset_mask(window=window) > 0 for source, _ in self._sources])[None]
+            masks = [source.dataset_mask(window=window)[pick] > 0 for source, _ in self._sources]
+            mask = np.logical_and.reduce(masks)[None]
             valid = mask if valid is None else valid & mask
         if self.collar is not None:
             inside = ~((pixels == self.collar.value).all(0) & self._collar_cells(self.collar, box))[None]
@@ -226,6 +261,17 @@ class Raster:
             sources.append((vrt, indexes))
         self._sources = sources
         self.grid = grid
+
+    def unrepeated(self, repeats: tuple[Repeat, Repeat]) -> None:
+        """Read each repeated pixel once from now on, on the grid that the file was enlarged from."""
+        rows, cols = repeats
+        shape = (
+            -(-(self.grid.shape[0] - rows.start) // rows.factor),
+            -(-(self.grid.shape[1] - cols.start) // cols.factor),
+        )
+        corner = Affine.translation(cols.start, rows.start) @ Affine.scale(cols.factor, rows.factor)
+        self.grid = Grid(shape, self.grid.transform @ corner, self.grid.crs)
+        self._repeats = repeats
 
     def renamed(self, names: Sequence[str]) -> None:
         """Give names to bands that have none."""

@@ -1,0 +1,44 @@
+"""MS files that were enlarged by repeating pixels: their true grid is coarser than the file's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from clippan_cli.scene.raster import Raster, Repeat
+
+_SIDE = 96
+_FACTORS = (2, 3, 4)
+_PLACES = (0.3, 0.5, 0.7)
+
+
+def detect_repeats(raster: Raster) -> tuple[Repeat, Repeat] | None:
+    """How often pixels are repeated along rows and columns; None where the file holds what it seems to hold."""
+    found: Counter[tuple[Repeat, Repeat]] = Counter()
+    height, width = raster.grid.shape
+    for down in _PLACES:
+        for right in _PLACES:
+            row, col = (int(max(0, share * side - _SIDE / 2)) for share, side in ((down, height), (right, width)))
+            window = Window(col, row, min(_SIDE, width - col), min(_SIDE, height - row))
+            pixels = np.concatenate([source.read(window=window) for source in raster.datasets])
+            rows, cols = _along(pixels, 1, row), _along(pixels, 2, col)
+            if rows is not None and cols is not None:
+                found[rows, cols] += 1
+    (best, votes), *others = found.most_common() or [(None, 0)]
+    return best if votes >= 2 and not others else None
+
+
+def _along(pixels: NDArray[Any], axis: int, start: int) -> Repeat | None:
+    """The period after which neighbours differ, and where."""
+    steps = (np.diff(pixels, axis=axis) != 0).any(0)
+    changes = steps.mean(1 if axis == 1 else 0)
+    for factor in _FACTORS:
+        for offset in range(factor):
+            edge = (np.arange(len(changes)) + 1 + start) % factor == offset
+            if edge.any() and changes[edge].mean() > 0.2 and (changes[~edge] < 0.005).all():
+                return Repeat(factor, offset)
+    return None
