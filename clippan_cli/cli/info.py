@@ -42,7 +42,7 @@ def info(
 ) -> None:
     """The doctor: how MS and PAN fit together, and what sharpen would do with them."""
     ms_files, pan_file = scene_files(inputs, ms, pan)
-    gdal = parse_pairs(config, "--config")
+    gdal = parse_pairs(config, "--config", "GDAL_HTTP_TIMEOUT=30")
 
     import rasterio
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
@@ -88,6 +89,8 @@ def parse_register(text: str) -> str | tuple[float, float]:
         return text
     try:
         row, col = map(float, text.split(","))
+        if not math.isfinite(row + col):
+            raise ValueError(text)
     except ValueError as error:
         raise UsageError(
             f"--register {text!r} is not auto, off or DY,DX", "for example --register=-0.5,0.25"
@@ -151,11 +154,14 @@ def parse_bands(texts: list[str] | None) -> tuple[int, ...] | None:
         match = re.fullmatch(r"\s*(\d+)(?:\.\.(\d+))?\s*", part)
         if match is None:
             raise UsageError(f"--bidx {part!r} is not a band", "for example -b 3,2,1 or -b 1..4")
-        bands += range(int(match[1]), int(match[2] or match[1]) + 1)
+        chosen = range(int(match[1]), int(match[2] or match[1]) + 1)
+        if not chosen:
+            raise UsageError(f"--bidx {part!r} runs backwards", "for example -b 3,2,1 or -b 1..4")
+        bands += chosen
     return tuple(bands)
 
 
-def parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+def parse_pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
     """Options of the form ``KEY=VALUE``.
 
     Raises:
@@ -165,7 +171,7 @@ def parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     for text in texts or []:
         key, sign, value = text.partition("=")
         if not sign or not key:
-            raise UsageError(f"{option} {text!r} is not NAME=VALUE", f"for example {option} COMPRESS=ZSTD")
+            raise UsageError(f"{option} {text!r} is not NAME=VALUE", f"for example {option} {example}")
         pairs[key.upper()] = value
     return pairs
 

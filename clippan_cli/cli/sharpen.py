@@ -119,7 +119,7 @@ def sharpen(
         raise UsageError("no output given", "-o hrms.tif")
     if overwrite and resume:
         raise UsageError("--overwrite and --resume exclude each other", "--resume continues; --overwrite starts again")
-    gdal = parse_pairs(config, "--config")
+    gdal = parse_pairs(config, "--config", "GDAL_HTTP_TIMEOUT=30")
 
     import rasterio
 
@@ -138,7 +138,7 @@ def sharpen(
         dtype=dtype,
         bands=parse_bands(bidx),
         driver=driver,
-        creation=parse_pairs(creation, "--co"),
+        creation=parse_pairs(creation, "--co", "COMPRESS=ZSTD"),
         overviews=overviews,
         aoi=aoi,
         warp=warp,

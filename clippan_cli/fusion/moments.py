@@ -108,13 +108,13 @@ def _feature(name: str, ms: Tensor, pan: Tensor, operators: Operators) -> Tensor
     raise ValueError(f"no such feature: {name}")
 
 
-def seen_again(ms: Tensor, sampling: Sampling, box: Box) -> Tensor:
+def seen_again(ms: Tensor, sampling: Sampling, box: Box, valid: Tensor | None = None) -> Tensor:
     """MS ``(C, h, w)`` through its own MTF, as if its grid were ``ratio`` times finer than the sensor's."""
     # A Gaussian of gain G at ratio r has the width of one of gain G**(r*r) at ratio 1.
     square = sampling.ratio[0] * sampling.ratio[1]
     gains = tuple(gain**square for gain in sampling.gains)
     same = Sampling.uniform((1.0, 1.0), (0.0, 0.0), gains)
-    return Operators(same, box, box, device=ms.device, dtype=ms.dtype).down(ms)
+    return Operators(same, box, box, device=ms.device, dtype=ms.dtype).down(ms, valid)
 
 
 def merge(parts: Iterable[Moments]) -> Moments:

@@ -40,7 +40,8 @@ class SrD(Method):
         low = torch.cat([part[0] for part in parts])
         high = torch.cat([part[1] for part in parts])
         energy = low.norm(dim=1)
-        kept = torch.nonzero(energy > 1e-6 * energy.max().clamp(min=1e-12))[:, 0]
+        strongest = float(energy.max()) if len(energy) else 0.0
+        kept = torch.nonzero(energy > 1e-6 * max(strongest, 1e-12))[:, 0]
         generator = np.random.default_rng(0)
         picked = np.sort(generator.permutation(len(kept))[:_DICTIONARY])
         chosen = kept[torch.from_numpy(picked)]
@@ -67,7 +68,9 @@ class _SrD(Classical):
         places = _places(ms_box.rows.start, ms_box.rows.size), _places(ms_box.cols.start, ms_box.cols.size)
         if not places[0] or not places[1]:
             return tile.ms_up.clone()
-        detail = tile.ms - seen_again(tile.ms, self.sampling, ms_box)
+        detail = tile.ms - seen_again(tile.ms, self.sampling, ms_box, tile.ms_valid)
+        if tile.ms_valid is not None:
+            detail = torch.where(tile.ms_valid, detail, 0)
         pan_low, pan_high = _pan_details(tile.pan, tile.pan_valid, tile.operators, self.sampling)
         own_low, own_high = _cut(pan_low, pan_high, places, tile.operators, self.sampling)
         wanted = _low_patches(detail, places)
@@ -92,7 +95,7 @@ class _SrD(Classical):
         basis, partner = own_low[:, None], own_high[:, None]
         taken = torch.zeros(len(wanted), len(low), dtype=torch.bool, device=wanted.device)
         coefficients = _solve(basis, wanted)
-        for _ in range(_ATOMS - 1):
+        for _ in range(min(_ATOMS - 1, len(low))):
             rest = wanted - (coefficients[:, None] @ basis)[:, 0]
             match = (rest @ unit.T).abs().masked_fill(taken, -1)
             best = match.argmax(1)

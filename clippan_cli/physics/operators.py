@@ -114,12 +114,11 @@ class Operators:
 
     @cached_property
     def covered(self) -> Tensor:
-        """``(h, w)``, True where the centre of an MS pixel lies on the PAN window, half an MS pixel aside at most."""
+        """``(h, w)``, True where the centre of an MS pixel lies on the PAN window."""
         sides = []
         for axis in (0, 1):
             centre = self.sampling.centre[axis] + self.sampling.ratio[axis] * np.arange(*self.ms_box[axis])
-            slack = self.sampling.ratio[axis] / 2
-            sides.append((centre >= self.pan_box[axis].start - slack) & (centre <= self.pan_box[axis].stop - 1 + slack))
+            sides.append((centre >= self.pan_box[axis].start - 0.5) & (centre <= self.pan_box[axis].stop - 0.5))
         return torch.as_tensor(sides[0][:, None] & sides[1][None, :], device=self._device)
 
     @property

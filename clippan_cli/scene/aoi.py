@@ -62,7 +62,10 @@ def read_aoi(path: str, grid: Grid) -> Aoi:
     if polygon.area == 0:
         raise InputError(f"{path} holds no polygon", "give a GeoJSON file with polygons")
     if grid.crs is not None:
-        polygon = _reproject(polygon, _declared_crs(document), grid.crs)
+        try:
+            polygon = _reproject(polygon, _declared_crs(document), grid.crs)
+        except (pyproj.exceptions.CRSError, AttributeError) as error:
+            raise InputError(f"{path} names a CRS that is not known: {error}", "leave it out for WGS 84") from error
     box = _touched(polygon, grid)
     if box is None:
         raise InputError(
@@ -70,7 +73,11 @@ def read_aoi(path: str, grid: Grid) -> Aoi:
             f"the scene {tuple(round(v, 3) for v in grid.bounds)}",
             "GeoJSON coordinates are longitude, latitude (WGS 84) unless its crs member says otherwise",
         )
-    return Aoi(grid, polygon, box)
+    aoi = Aoi(grid, polygon, box)
+    strips = (Box(Span(row, min(row + 256, box.rows.stop)), box.cols) for row in range(*box.rows, 256))
+    if not any(aoi.inside(strip).any() for strip in strips):
+        raise InputError(f"{path} holds no pixel's centre: it is smaller than a PAN pixel", "give a larger polygon")
+    return aoi
 
 
 def _geometries(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -80,8 +87,8 @@ def _geometries(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _declared_crs(document: dict[str, Any]) -> str:
-    name = document.get("crs", {}).get("properties", {}).get("name", "OGC:CRS84")
-    return str(name)
+    declared = document.get("crs") or {}
+    return str(declared.get("properties", {}).get("name", "OGC:CRS84"))
 
 
 def _reproject(polygon: BaseGeometry, source: str, target: CRS) -> BaseGeometry:

@@ -18,9 +18,10 @@ def detect_collar(raster: Raster) -> Collar | None:
     """Look for a constant border, starting at the corners.
 
     A border is what no sensor delivers: 0 or less, the top of 16 bits, or a float beyond ±9999, the same in
-    all bands and connected to the edge of the scene. Files that declare nodata, a mask or alpha are believed.
+    all bands and connected to the edge of the scene. Files that declare nodata, a mask or alpha are believed,
+    and so is the user.
     """
-    if raster.nodata is not None or raster.declares_mask or min(raster.grid.shape) < 2 * _CORNER:
+    if raster.overridden or raster.nodata is not None or raster.declares_mask or min(raster.grid.shape) < 2 * _CORNER:
         return None
     values = {value for value in map(float, _corner_values(raster)) if _implausible(value, raster.dtype)}
     if not values:
@@ -41,7 +42,7 @@ def _corner_values(raster: Raster) -> list[float]:
     for row in (0, height - _CORNER):
         for col in (0, width - _CORNER):
             window = Window(col, row, _CORNER, _CORNER)
-            patch = np.concatenate([source.read(window=window) for source in raster.datasets])
+            patch = raster.raw(window)
             if (patch == patch.flat[0]).all():
                 found.append(float(patch.flat[0]))
     return found

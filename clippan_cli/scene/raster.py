@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -87,14 +87,15 @@ class Raster:
         self._stack = ExitStack()
         self._sources: list[tuple[Any, list[int]]] = []
         self.collar: Collar | None = None
-        self._alpha: tuple[Any, int] | None = None
+        self._alphas: list[tuple[Any, int]] = []
+        self.overridden = src_nodata is not None
         self._repeats = (_ONCE, _ONCE)
         bands: list[Band] = []
         for path in self.paths:
             source = self._stack.enter_context(_open(path))
             indexes = [i for i, colour in enumerate(source.colorinterp, 1) if colour != ColorInterp.alpha]
             if len(indexes) < source.count and src_nodata is None:
-                self._alpha = source, source.colorinterp.index(ColorInterp.alpha) + 1
+                self._alphas.append((source, source.colorinterp.index(ColorInterp.alpha) + 1))
             self._sources.append((source, indexes))
             bands += [_band(source, i, src_nodata) for i in indexes]
         first = self._sources[0][0]
@@ -150,7 +151,7 @@ class Raster:
     @property
     def declares_mask(self) -> bool:
         """Whether validity comes from a mask or an alpha band."""
-        return self._masked or self._alpha is not None
+        return self._masked or bool(self._alphas)
 
     @property
     def datasets(self) -> list[Any]:
@@ -172,15 +173,10 @@ class Raster:
             InputError: The file is damaged there.
         """
         window, pick = self._window(box)
-        try:
+        with self._damage(box.rows.start, box.rows.stop):
             parts = [source.read(indexes, window=window)[pick] for source, indexes in self._sources]
             pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
             valid = self._validity(pixels, window, pick, box)
-        except RasterioError as error:
-            raise InputError(
-                f"{self.name} cannot be read at rows {box.rows.start}–{box.rows.stop}: {_reason(error)}",
-                "the file is damaged or truncated: fetch it again",
-            ) from error
         values = pixels.astype(np.float32)
         if valid is not None:
             if valid.all():
@@ -207,11 +203,10 @@ class Raster:
         if np.issubdtype(pixels.dtype, np.floating):
             finite = np.isfinite(pixels)
             valid = finite if valid is None else valid & finite
-        if self._alpha is not None:
-            mask = self._alpha[0].read(self._alpha[1], window=window)[pick][None] > 0
-            valid = mask if valid is None else valid & mask
-        elif self._masked:
-            masks = [source.dataset_mask(window=window)[pick] > 0 for source, _ in self._sources]
+        masks = [source.read(index, window=window)[pick] > 0 for source, index in self._alphas]
+        if self._masked:
+            masks += [source.dataset_mask(window=window)[pick] > 0 for source, _ in self._sources]
+        if masks:
             mask = np.logical_and.reduce(masks)[None]
             valid = mask if valid is None else valid & mask
         if self.collar is not None:
@@ -228,24 +223,50 @@ class Raster:
         cells: NDArray[np.bool_] = collar.cells[np.ix_(rows, cols)]
         return cells
 
+    def raw(self, window: Window) -> NDArray[Any]:
+        """A window of the files as they are: ``(C, h, w)`` in their own type.
+
+        Raises:
+            InputError: The file is damaged there.
+        """
+        with self._damage(window.row_off, window.row_off + window.height):
+            return np.concatenate([source.read(indexes, window=window) for source, indexes in self._sources])
+
     def read_coarse(self, limit: int) -> NDArray[Any]:
-        """Every n-th pixel of all bands, so that no side exceeds ``limit``: ``(C, h, w)`` in the file's dtype."""
+        """Every n-th pixel of all bands, so that no side exceeds ``limit``: ``(C, h, w)`` in the file's dtype.
+
+        Raises:
+            InputError: The file is damaged.
+        """
         step = max(1, -(-max(self.grid.shape) // limit))
         shape = tuple(-(-side // step) for side in self.grid.shape)
-        parts = [
-            source.read(indexes, out_shape=(len(indexes), *shape), resampling=Resampling.nearest)
-            for source, indexes in self._sources
-        ]
+        with self._damage(0, self.grid.shape[0]):
+            parts = [
+                source.read(indexes, out_shape=(len(indexes), *shape), resampling=Resampling.nearest)
+                for source, indexes in self._sources
+            ]
         return np.concatenate(parts)
+
+    @contextmanager
+    def _damage(self, first: float, last: float) -> Iterator[None]:
+        """Say what a read error means."""
+        try:
+            yield
+        except RasterioError as error:
+            raise InputError(
+                f"{self.name} cannot be read at rows {first:.0f}–{last:.0f}: {_reason(error)}",
+                "the file is damaged or truncated: fetch it again",
+            ) from error
 
     def warped(self, grid: Grid) -> None:
         """Read through a cubic warp onto ``grid`` from now on."""
-        sources = []
+        sources, alphas = [], []
         for source, indexes in self._sources:
             nodata = self.bands[0].nodata
-            options: dict[str, Any] = (
-                {"nodata": nodata, "src_nodata": nodata} if nodata is not None else {"add_alpha": True}
-            )
+            known = [index for owner, index in self._alphas if owner is source]
+            options: dict[str, Any] = {} if known else {"add_alpha": True}
+            if nodata is not None:
+                options = {"nodata": nodata, "src_nodata": nodata}
             vrt = WarpedVRT(
                 source,
                 crs=grid.crs,
@@ -256,9 +277,11 @@ class Raster:
                 **options,
             )
             vrt = self._stack.enter_context(vrt)
-            if nodata is None and self._alpha is None:
-                self._alpha = vrt, vrt.count
+            if nodata is None:
+                alphas.append((vrt, known[0] if known else vrt.count))
             sources.append((vrt, indexes))
+        self._alphas = alphas
+        self._masked = False
         self._sources = sources
         self.grid = grid
 

@@ -24,12 +24,14 @@ def detect_repeats(raster: Raster) -> tuple[Repeat, Repeat] | None:
         for right in _PLACES:
             row, col = (int(max(0, share * side - _SIDE / 2)) for share, side in ((down, height), (right, width)))
             window = Window(col, row, min(_SIDE, width - col), min(_SIDE, height - row))
-            pixels = np.concatenate([source.read(window=window) for source in raster.datasets])
+            pixels = raster.raw(window)
             rows, cols = _along(pixels, 1, row), _along(pixels, 2, col)
             if rows is not None and cols is not None:
                 found[rows, cols] += 1
-    (best, votes), *others = found.most_common() or [(None, 0)]
-    return best if votes >= 2 and not others else None
+    if len(found) != 1:
+        return None
+    [(repeats, votes)] = found.items()
+    return repeats if votes >= 2 else None
 
 
 def _along(pixels: NDArray[Any], axis: int, start: int) -> Repeat | None:

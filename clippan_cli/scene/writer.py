@@ -14,6 +14,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.rpc import RPC
@@ -50,6 +51,12 @@ class Format:
     overviews: bool = False
     threads: int = 1
 
+    @property
+    def bits(self) -> int | None:
+        """How many bits of a pixel are kept, if the options say so."""
+        bits = self.options.get("NBITS", "")
+        return int(bits) if bits.isdigit() else None
+
 
 @dataclass(frozen=True)
 class Meaning:
@@ -82,7 +89,8 @@ class Writer:
 
     def __init__(self, path: Path, form: Format, meaning: Meaning) -> None:
         self.path, self._form, self._meaning = path, form, meaning
-        self.partial = path.with_name(path.stem + ".partial.tif")
+        self.partial = path.with_name(path.name + ".partial")
+        self._ready = path.with_name(path.name + ".partial.cog")
         self._dataset: Any = None
         self._last: tuple[Window, NDArray[Any]] | None = None
 
@@ -144,26 +152,31 @@ class Writer:
         self._last = (window, pixels)
 
     def finish(self) -> None:
-        """Build overviews, convert to COG if asked, and give the file its final name.
+        """Build overviews, and convert to COG if asked.
 
         Raises:
-            OutputError: The disk is full or the name cannot be taken.
+            OutputError: The disk is full.
         """
         with _complaints(f"cannot finish {self.path}"):
             if self._form.overviews or self._form.driver == "COG":
                 self._build_overviews()
             if self._form.driver == "COG":
-                ready = self.path.with_name(self.path.stem + ".partial.cog.tif")
-                rasterio.shutil.copy(self.partial, ready, driver="COG", **self._cog_options())
-                self.partial.unlink()
-                ready.replace(self.path)
-            else:
-                self.partial.replace(self.path)
+                rasterio.shutil.copy(self.partial, self._ready, driver="COG", **self._cog_options())
+
+    def publish(self) -> None:
+        """Give the finished file its final name.
+
+        Raises:
+            OutputError: The name cannot be taken.
+        """
+        with _complaints(f"cannot name the result {self.path}"):
+            (self._ready if self._form.driver == "COG" else self.partial).replace(self.path)
+        self.discard()
 
     def discard(self) -> None:
         """Remove the unfinished file."""
         self.partial.unlink(missing_ok=True)
-        self.path.with_name(self.path.stem + ".partial.cog.tif").unlink(missing_ok=True)
+        self._ready.unlink(missing_ok=True)
 
     def _build_overviews(self) -> None:
         longest = max(self._meaning.grid.shape)
@@ -182,6 +195,8 @@ class Writer:
             "BIGTIFF": "IF_SAFER",
             "PHOTOMETRIC": "MINISBLACK",
             "NUM_THREADS": str(self._form.threads),
+            # Blocks are laid down once, when they are written, not as zeros when the file is created.
+            "SPARSE_OK": "TRUE",
         }
         if self._form.driver == "GTiff":
             options |= self._form.options
@@ -269,7 +284,7 @@ def _complaints(what: str, level: int = logging.ERROR) -> Iterator[None]:
     hint = "check the folder, its permissions, the free disk space and the creation options (--co)"
     try:
         yield
-    except (RasterioError, OSError, ValueError) as error:
+    except (CPLE_BaseError, RasterioError, OSError, ValueError) as error:
         reason = heard[0] if heard else str(error)
         raise OutputError(f"{what}: {reason}", hint) from error
     finally:

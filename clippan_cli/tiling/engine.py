@@ -37,11 +37,13 @@ class Quantiser:
         dtype: NumPy name.
         nodata: The value that valid pixels must not take; None if there is none.
         bands: The bands to keep, counted from 0.
+        bits: How many bits of an integer are kept; None for all.
     """
 
     dtype: str
     nodata: float | None
     bands: tuple[int, ...]
+    bits: int | None = None
 
     def __call__(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None, counts: dict[str, int]
@@ -62,14 +64,14 @@ class Quantiser:
         if not np.issubdtype(kind, np.integer):
             out = pixels.astype(kind)
         else:
-            limits = np.iinfo(kind)
+            low, high = np.iinfo(kind).min, np.iinfo(kind).max if self.bits is None else 2**self.bits - 1
             np.rint(pixels, out=pixels)
-            if pixels.min() < limits.min or pixels.max() > limits.max:
-                outside = (pixels < limits.min) | (pixels > limits.max)
+            if pixels.min() < low or pixels.max() > high:
+                outside = (pixels < low) | (pixels > high)
                 counts["clipped"] += int(np.count_nonzero(outside & known))
-                np.clip(pixels, limits.min, limits.max, out=pixels)
-            wide = pixels if limits.max < 2**24 else pixels.astype(np.float64)
-            out = np.minimum(wide, limits.max).astype(kind)
+                np.clip(pixels, low, high, out=pixels)
+            # Beyond 24 bits the largest float below the limit is not the limit itself.
+            out = pixels.astype(kind) if high < 2**24 else np.clip(pixels.astype(np.float64), low, high).astype(kind)
         if self.nodata is not None and not math.isnan(self.nodata):
             taken = out == kind.type(self.nodata)
             if taken.any():

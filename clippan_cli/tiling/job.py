@@ -151,11 +151,14 @@ def check_output(path: Path, inputs: Sequence[str], options: Options) -> None:
     """
     if options.driver not in ("GTiff", "COG"):
         raise UsageError(f"unknown output format {options.driver!r}", "known: GTiff, COG")
-    if any(path.resolve() == Path(name).resolve() for name in inputs):
-        raise OutputError(f"{path} is an input", "choose another name for the output")
+    working = path.with_name(path.name + ".partial")
+    if any(Path(name).resolve() in (path.resolve(), working.resolve()) for name in inputs):
+        raise OutputError(
+            f"{path} or its working file {working.name} is an input", "choose another name for the output"
+        )
     if path.is_dir():
         raise OutputError(f"{path} is a folder", "give the name of a file")
-    if path.exists() and not options.overwrite:
+    if path.exists() and not (options.overwrite or options.resume):
         raise OutputError(f"{path} exists", "choose another name, or replace it with --overwrite")
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist", f"create it: mkdir -p {path.parent}")

@@ -4,80 +4,108 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clippan_cli.errors import OutputError
 
 
-class Journal:
-    """Line 1 says what is being made; each further line, which rows of tiles are on disk and how long the file is.
+@dataclass(frozen=True)
+class Progress:
+    """What a former run left.
 
     Args:
-        output: The final name of the output.
+        header: What it wrote when it began.
+        rows: Rows of tiles that are on disk.
+        counts: Pixels clipped and moved so far.
     """
 
-    def __init__(self, output: Path) -> None:
-        self.path = output.with_name(output.stem + ".partial.jsonl")
+    header: dict[str, Any]
+    rows: int
+    counts: dict[str, int]
+
+
+class Journal:
+    """Two small files: what is being made, and how far it is.
+
+    The second holds the length of the data file after the last finished row of tiles, and its first bytes: a TIFF
+    keeps there where its blocks lie, and rewrites that in place. With both, the data file can be brought back to that
+    moment whatever happened to it since. Each is replaced whole or not at all.
+
+    Args:
+        data: The unfinished file.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._header = data.with_name(data.name + ".journal")
+        self._state = data.with_name(data.name + ".state")
+        self._head = 0
 
     def start(self, header: dict[str, Any]) -> None:
-        """Begin anew."""
-        with self.path.open("w", encoding="utf-8") as file:
-            self._append(file, header)
+        """Begin anew, with a data file that holds no pixels yet."""
+        self._state.unlink(missing_ok=True)
+        self._head = self._data.stat().st_size
+        _replace(self._header, json.dumps({**header, "head": self._head}).encode() + b"\n")
 
-    def note(self, row: int, counts: dict[str, int], data: Path) -> None:
+    def note(self, row: int, counts: dict[str, int]) -> None:
         """Book a row of tiles, once the data file has been closed over it."""
-        with self.path.open("a", encoding="utf-8") as file:
-            self._append(file, {"row": row, "size": data.stat().st_size, **counts})
+        entry = {"rows": row + 1, "size": self._data.stat().st_size, "counts": counts}
+        with self._data.open("rb") as file:
+            _replace(self._state, json.dumps(entry).encode() + b"\n" + file.read(self._head))
 
-    def resume(self, key: dict[str, Any], data: Path) -> tuple[dict[str, Any], int, dict[str, int]] | None:
-        """Find where a former run stopped; cut the data file back to its last sound state.
+    def resume(self, key: dict[str, Any]) -> Progress | None:
+        """Find where a former run stopped; bring the data file back to that moment.
 
         Args:
             key: What must be the same: inputs, options, version.
-            data: The unfinished file.
 
         Returns:
-            The header, the number of finished rows and the counts so far; None where there is nothing to resume.
+            None where there is nothing to resume.
 
         Raises:
             OutputError: The former run was another one.
         """
-        if not (self.path.exists() and data.exists()):
+        if not (self._header.exists() and self._state.exists() and self._data.exists()):
             return None
-        lines = [self._parse(line) for line in self.path.read_text("utf-8").splitlines()]
-        booked = [line for line in lines[1:] if line is not None]
-        if not booked or lines[0] is None:
+        header: dict[str, Any] = json.loads(self._header.read_bytes())
+        check_key(header["key"], key, self._data.name)
+        line, _, head = self._state.read_bytes().partition(b"\n")
+        entry = json.loads(line)
+        if self._data.stat().st_size < entry["size"]:
             return None
-        header, last = lines[0], booked[-1]
-        differing = [name for name in key if json.dumps(header["key"].get(name)) != json.dumps(key[name])]
-        if differing:
-            raise OutputError(
-                f"{self.path.name} belongs to another run: {', '.join(differing)} differ",
-                "repeat the options of the first run, or start again without --resume",
-            )
-        if data.stat().st_size < last["size"]:
-            return None
-        os.truncate(data, last["size"])
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in (header, *booked)), "utf-8")
-        counts = {name: value for name, value in last.items() if name not in ("row", "size")}
-        return header, last["row"] + 1, counts
+        self._head = header["head"]
+        with self._data.open("r+b") as file:
+            file.write(head)
+            file.truncate(entry["size"])
+        return Progress(header, entry["rows"], entry["counts"])
 
     def remove(self) -> None:
-        """The work is done."""
-        self.path.unlink(missing_ok=True)
+        """Leave nothing behind."""
+        self._header.unlink(missing_ok=True)
+        self._state.unlink(missing_ok=True)
 
-    @staticmethod
-    def _append(file: Any, entry: dict[str, Any]) -> None:
-        file.write(json.dumps(entry) + "\n")
+
+def check_key(former: dict[str, Any], key: dict[str, Any], what: str) -> None:
+    """Compare what two runs must have in common.
+
+    Raises:
+        OutputError: They differ, and in what.
+    """
+    differing = [name for name in key if json.dumps(former.get(name)) != json.dumps(key[name])]
+    if differing:
+        raise OutputError(
+            f"{what} belongs to another run: {', '.join(differing)} differ",
+            "repeat the inputs and options of the first run, or start again with --overwrite",
+        )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or as it was."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-    @staticmethod
-    def _parse(line: str) -> dict[str, Any] | None:
-        """A line that a crash cut short counts as not written."""
-        try:
-            document: dict[str, Any] = json.loads(line)
-        except json.JSONDecodeError:
-            return None
-        return document
+    fresh.replace(path)

@@ -15,6 +15,8 @@ from clippan_cli.tiling.job import Job
 
 DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
+_LOSSY = ("JPEG", "WEBP")
+
 
 def output_format(job: Job) -> Format:
     """How the output is stored.
@@ -43,19 +45,18 @@ def _output_nodata(job: Job, dtype: str) -> tuple[float | None, bool]:
     ms, wanted = job.pair.ms, job.options.dst_nodata
     if wanted == "none":
         return None, _has_gaps(job)
-    if wanted is not None:
-        return _representable(float(wanted), dtype), False
-    if ms.nodata is not None:
-        try:
-            return _representable(ms.nodata, dtype), False
-        except UsageError:
-            pass
-    elif ms.collar is not None:
-        return _representable(ms.collar.value, dtype), False
+    if wanted is not None and not isinstance(wanted, str):
+        if not _exists(float(wanted), dtype):
+            raise UsageError(f"nodata {wanted:g} does not exist in {dtype}", "choose another with --dst-nodata")
+        return float(wanted), False
+    lossy = job.options.creation.get("COMPRESS", "").upper() in _LOSSY
+    if _has_gaps(job) and (lossy or (ms.declares_mask and ms.nodata is None)):
+        return None, True
+    stated = ms.nodata if ms.nodata is not None or ms.collar is None else ms.collar.value
+    if stated is not None and _exists(stated, dtype):
+        return stated, False
     if not _has_gaps(job):
         return None, False
-    if ms.declares_mask:
-        return None, True
     return (0.0 if np.issubdtype(np.dtype(dtype), np.integer) else math.nan), False
 
 
@@ -67,13 +68,12 @@ def _has_gaps(job: Job) -> bool:
     return partial or floating or any(r.nodata is not None or r.declares_mask or r.collar for r in rasters)
 
 
-def _representable(value: float, dtype: str) -> float:
-    kind = np.dtype(dtype)
-    if np.issubdtype(kind, np.integer):
-        limits = np.iinfo(kind)
-        if math.isnan(value) or value != round(value) or not limits.min <= value <= limits.max:
-            raise UsageError(f"nodata {value:g} does not exist in {dtype}", "choose another with --dst-nodata")
-    return value
+def _exists(value: float, dtype: str) -> bool:
+    """Whether a pixel of that type can hold the value."""
+    if np.issubdtype(np.dtype(dtype), np.integer):
+        limits = np.iinfo(dtype)
+        return math.isfinite(value) and value == round(value) and limits.min <= value <= limits.max
+    return not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
 
 
 def output_meaning(job: Job) -> Meaning:

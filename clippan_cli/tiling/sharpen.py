@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from clippan_cli.errors import OutputError
+from clippan_cli.errors import Interrupted, OutputError
 from clippan_cli.fusion.method import Fitted, Statistics
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.scene.writer import Writer, free_space
 from clippan_cli.tiling.engine import Engine, Quantiser
 from clippan_cli.tiling.job import Job, check_output, prepared
-from clippan_cli.tiling.journal import Journal
+from clippan_cli.tiling.journal import Journal, check_key
 from clippan_cli.tiling.options import Deaf, Listener, Options
 from clippan_cli.tiling.output import output_format, output_meaning
 from clippan_cli.tiling.pipeline import Clock
@@ -61,16 +61,9 @@ def sharpen(
     """
     began = time.perf_counter()
     options, hears, path = options or Options(), listener or Deaf(), Path(output)
-    record_path = path.with_name(path.name + ".clippan.json")
-    if options.resume and path.exists() and record_path.exists():
-        hears.say(f"{path} is complete already")
-        former: dict[str, Any] = json.loads(record_path.read_text("utf-8"))
-        return former
     check_output(path, [*ms, pan], options)
     with prepared(ms, pan, options, hears) as job:
-        record = _Making(job, path, hears).run(stop or Event(), began)
-    record_path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", "utf-8")
-    return record
+        return _Making(job, path, hears, stop or Event()).run(began)
 
 
 def explain(
@@ -96,19 +89,23 @@ def explain(
 class _Making:
     """The making of one output."""
 
-    def __init__(self, job: Job, path: Path, hears: Listener) -> None:
-        self._job, self._path, self._hears = job, path, hears
+    def __init__(self, job: Job, path: Path, hears: Listener, stop: Event) -> None:
+        self._job, self._path, self._hears, self._stop = job, path, hears, stop
         self._clock = Clock()
         self._form = output_format(job)
         self._writer = Writer(path, self._form, output_meaning(job))
-        self._journal = Journal(path)
+        self._journal = Journal(self._writer.partial)
+        self._record_path = path.with_name(path.name + ".clippan.json")
+        self._key = run_key(job)
         self._counts = {"clipped": 0, "moved_off_nodata": 0}
 
-    def run(self, stop: Event, began: float) -> dict[str, Any]:
+    def run(self, began: float) -> dict[str, Any]:
         job = self._job
-        moments, first = self._resume() or self._start()
+        resumed = self._resume() if job.options.resume else None
+        if resumed is None and job.options.resume and self._path.exists():
+            return self._former()
+        moments, first = resumed or self._start()
         fitted = job.method.fit(Statistics(job.sampling, moments, job.known.samples))
-        quantiser = Quantiser(self._form.dtype, self._form.nodata, job.chosen)
         engine = Engine(
             job.pair,
             job.known,
@@ -116,28 +113,45 @@ class _Making:
             job.options.consistency,
             job.plan,
             job.aoi,
-            quantiser,
+            Quantiser(self._form.dtype, self._form.nodata, job.chosen, self._form.bits),
             self._writer,
             job.device,
             self._clock,
             job.memory,
-            stop,
+            self._stop,
         )
         self._hears.begin("sharpening", job.box.shape[0] * job.box.shape[1])
         engine.run(first, self._counts, self._book, self._hears.advance)
         self._writer.finish()
-        self._journal.remove()
         self._tell_counts()
-        return self._record(fitted, first, time.perf_counter() - began)
+        record = self._record(fitted, first, time.perf_counter() - began)
+        self._record_path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", "utf-8")
+        self._writer.publish()
+        self._journal.remove()
+        return record
+
+    def _former(self) -> dict[str, Any]:
+        """The record of a run that had finished, if it was this one."""
+        try:
+            record: dict[str, Any] = json.loads(self._record_path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise OutputError(
+                f"{self._path} exists, and has no record that says how it was made",
+                "choose another name, or replace it with --overwrite",
+            ) from error
+        check_key(record.get("key", {}), self._key, self._path.name)
+        self._hears.say(f"{self._path} is complete already")
+        return record
 
     def _start(self) -> tuple[Moments, int]:
-        """From nothing: the statistics, an empty file, a new journal."""
+        """From nothing: an empty file, the statistics, a new journal."""
         self._check_disk()
         self._writer.discard()
+        self._journal.remove()
         self._writer.create()
         try:
             moments = self._statistics()
-            self._journal.start({"key": run_key(self._job), "moments": moments.to_json()})
+            self._journal.start({"key": self._key, "moments": moments.to_json()})
         except BaseException:
             self._writer.discard()
             raise
@@ -145,17 +159,15 @@ class _Making:
 
     def _resume(self) -> tuple[Moments, int] | None:
         """From what a former run left."""
-        if not self._job.options.resume:
-            return None
-        found = self._journal.resume(run_key(self._job), self._writer.partial)
+        found = self._journal.resume(self._key)
         if found is None:
             return None
-        header, first, self._counts = found
-        self._hears.say(f"resuming after {first} of {self._job.plan.rows} rows of tiles")
-        return Moments.from_json(header["moments"]), first
+        self._counts = found.counts
+        self._hears.say(f"resuming after {found.rows} of {self._job.plan.rows} rows of tiles")
+        return Moments.from_json(found.header["moments"]), found.rows
 
     def _book(self, row: int) -> None:
-        self._journal.note(row, self._counts, self._writer.partial)
+        self._journal.note(row, self._counts)
 
     def _statistics(self) -> Moments:
         job = self._job
@@ -175,6 +187,8 @@ class _Making:
         )
 
     def _advance(self, pixels: int) -> None:
+        if self._stop.is_set():
+            raise Interrupted("stopped before the first tile", "start again")
         self._job.memory.check()
         self._hears.advance(pixels)
 
@@ -207,6 +221,7 @@ class _Making:
         return {
             "schema_version": SCHEMA_VERSION,
             "output": str(self._path),
+            "key": self._key,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
             **describe_scene(job),

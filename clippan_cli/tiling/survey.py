@@ -14,7 +14,7 @@ from clippan_cli.errors import InputError
 from clippan_cli.fusion.method import Tile
 from clippan_cli.fusion.moments import Moments, feature_names, merge, tile_moments
 from clippan_cli.physics.registration import SEARCH, Registration, Sample, Shift, measure_shift
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import CUBIC_REACH, Box, Sampling, Span
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
 from clippan_cli.tiling.pipeline import Clock, Pipeline
@@ -204,7 +204,8 @@ def gather(
     """
     common = common_box(pair)
     sampling = known.sampling
-    low_halo = math.ceil(sampling.down_reach) + 1 if "ms_low" in features else 0
+    # The adjoint folds what lies beyond a window onto its edge, as upsampling does: the edge must not be counted.
+    low_halo = sampling.down_reach + 1 if "ms_low" in features else CUBIC_REACH + 1
     reach = max(sampling.down_reach, sampling.up_reach)
     parts: list[Moments] = []
 

@@ -343,8 +343,8 @@ def test_killed_and_resumed_gives_the_same_bytes(make_scene: MakeScene, how: sig
     assert call("-q", "sharpen", scene.ms, scene.pan, "-o", whole, *options).exit_code == 0
     command = [sys.executable, "-m", "clippan_cli", "sharpen", scene.ms, scene.pan, "-o", scene.out, *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    journal = scene.folder / "hrms.partial.jsonl"
-    wait_for(lambda: journal.exists() and journal.read_text().count("\n") >= 4)
+    state = scene.folder / "hrms.tif.partial.state"
+    wait_for(lambda: state.exists() and json.loads(state.read_bytes().partition(b"\n")[0])["rows"] >= 4)
     process.send_signal(how)
     assert process.wait() == (-9 if how == signal.SIGKILL else 130)
     assert not Path(scene.out).exists()
@@ -353,7 +353,8 @@ def test_killed_and_resumed_gives_the_same_bytes(make_scene: MakeScene, how: sig
     assert result.exit_code == 0, result.stderr
     assert "resuming after" in result.stderr
     assert filecmp.cmp(whole, scene.out, shallow=False)
-    assert not journal.exists()
+    assert not any("partial" in path.name for path in scene.folder.iterdir())
     again = sharpen(scene, "--resume", *options)
     assert again.exit_code == 0
     assert "complete already" in again.stderr
+    refused(sharpen(scene, "--resume", "--method", "exp", "--tile-size", "64"), 5, "belongs to another run", "options")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import filecmp
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.raster import Band
 from clippan_cli.scene.writer import Format, Meaning, Writer
+from clippan_cli.tiling.journal import Journal
 from tests.conftest import PLACE, read
 
 SIDE = 700
@@ -50,8 +50,9 @@ def test_meaning_survives(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "a.tif", form(), Meaning(GRID, BANDS, {"SATELLITE": "X"}, rpc))
     writer.create()
     fill(writer, data())
-    assert not (tmp_path / "a.tif").exists()
     writer.finish()
+    assert not (tmp_path / "a.tif").exists()
+    writer.publish()
     with rasterio.open(tmp_path / "a.tif") as made:
         assert made.transform == PLACE
         assert made.descriptions == ("red", "nir")
@@ -76,15 +77,19 @@ def test_bytes_do_not_depend_on_an_interruption(tmp_path: Path, options: dict[st
     for name in ("whole", "broken"):
         writer = Writer(tmp_path / f"{name}.tif", form(options=options, mask=mask), Meaning(GRID, BANDS, {}, None))
         writer.create()
+        journal = Journal(writer.partial)
+        journal.start({"key": {"a": 1}})
         fill(writer, pixels, (0,))
+        journal.note(0, {"clipped": 3})
         if name == "broken":
-            size = writer.partial.stat().st_size
-            with writer.partial.open("ab") as file:
-                file.write(b"torn")
-            os.truncate(writer.partial, size)
-            writer = Writer(tmp_path / f"{name}.tif", form(options=options, mask=mask), Meaning(GRID, BANDS, {}, None))
+            fill(writer, pixels[:, ::-1], (512,))
+            found = Journal(writer.partial).resume({"a": 1})
+            assert found is not None
+            assert (found.rows, found.counts) == (1, {"clipped": 3})
         fill(writer, pixels, (512,))
+        journal.remove()
         writer.finish()
+        writer.publish()
         made.append(writer.path)
     assert filecmp.cmp(made[0], made[1], shallow=False)
     np.testing.assert_array_equal(read(str(made[0])), pixels)
@@ -98,6 +103,7 @@ def test_internal_mask(tmp_path: Path) -> None:
         with writer.session():
             writer.write(Box(Span(0, SIDE), Span(0, SIDE)), data(), valid)
         writer.finish()
+        writer.publish()
     with rasterio.open(tmp_path / "a.tif") as made:
         np.testing.assert_array_equal(made.read_masks(1) > 0, valid)
     assert not (tmp_path / "a.tif.msk").exists()
@@ -108,6 +114,7 @@ def test_cog(tmp_path: Path) -> None:
     writer.create()
     fill(writer, data())
     writer.finish()
+    writer.publish()
     with rasterio.open(tmp_path / "a.tif") as made:
         assert made.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert made.overviews(1) == [2]
@@ -142,4 +149,5 @@ def test_a_lossy_codec_is_accepted(tmp_path: Path) -> None:
     pixels = (data() // 16).astype("uint8")
     fill(writer, pixels)
     writer.finish()
+    writer.publish()
     assert np.abs(read(str(writer.path)).astype(int) - pixels).mean() < 4
