@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from clippan_cli import __version__
+from clippan_cli.cli.console import fail
 from clippan_cli.cli.info import info
 from clippan_cli.cli.sharpen import sharpen
-from clippan_cli.errors import ExitCode
+from clippan_cli.errors import UsageError
 
 _EPILOG = (
     "Exit codes: 0 ok · 1 internal error · 2 wrong usage · 3 input rejected · 5 output not written · "
     "8 device or memory · 130 interrupted. Results go to stdout, everything else to stderr. "
-    "Every option can be set in the environment as CLIPPAN_<OPTION>."
+    "Options can be set in the environment as CLIPPAN_<OPTION>, where the help of a command says so, "
+    "and in a TOML file."
 )
 
 app = typer.Typer(
@@ -60,14 +62,30 @@ def group(
     context.obj = verbose - quiet
     if config_file is not None:
         try:
-            tables = tomllib.loads(Path(config_file).read_text("utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            typer.echo(f"error: cannot read {config_file}: {error}", err=True)
-            raise typer.Exit(ExitCode.USAGE) from error
-        context.default_map = {
-            command: {option.replace("-", "_"): value for option, value in table.items()}
-            for command, table in tables.items()
-        }
+            context.default_map = _defaults(config_file, context.command.commands)  # type: ignore[attr-defined]
+        except UsageError as error:
+            raise fail(error) from error
+
+
+def _defaults(path: str, commands: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables of a configuration file, by command and parameter."""
+    try:
+        tables = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}", "give a TOML file with one table per command") from error
+    defaults: dict[str, dict[str, Any]] = {}
+    for command, table in tables.items():
+        if command not in commands or not isinstance(table, dict):
+            raise UsageError(f"{path}: [{command}] is no table of a command", "known: " + ", ".join(commands))
+        names = {name.lstrip("-"): param for param in commands[command].params for name in param.opts}
+        unknown = [key for key in table if key not in names]
+        if unknown:
+            raise UsageError(f"{path}: [{command}] has no option {unknown[0]!r}", "known: " + ", ".join(sorted(names)))
+        defaults[command] = {}
+        for key, value in table.items():
+            many = names[key].multiple and not isinstance(value, list)
+            defaults[command][names[key].name] = [str(value)] if many else value
+    return defaults
 
 
 def main() -> None:

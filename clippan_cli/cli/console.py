@@ -126,6 +126,10 @@ def guarded(command: _Command) -> _Command:
             raise typer.Exit(ExitCode.RESOURCE) from error
         except typer.Exit:
             raise
+        except OSError as error:
+            _trace()
+            typer.echo(f"error: {error}\nhint: check the disk and the permissions", err=True)
+            raise typer.Exit(ExitCode.OUTPUT) from error
         except Exception as error:
             _trace()
             typer.echo(f"error: internal: {type(error).__name__}: {error}", err=True)

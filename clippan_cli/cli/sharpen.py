@@ -75,7 +75,14 @@ def sharpen(
     ] = None,
     bidx: Annotated[
         list[str] | None,
-        typer.Option("-b", "--bidx", metavar="BANDS", help="MS bands to write: 3, 1,2,3 or 2..4.", show_default=False),
+        typer.Option(
+            "-b",
+            "--bidx",
+            envvar="CLIPPAN_BIDX",
+            metavar="BANDS",
+            help="MS bands to write: 3, 1,2,3 or 2..4.",
+            show_default=False,
+        ),
     ] = None,
     aoi: Annotated[
         str | None, typer.Option(envvar="CLIPPAN_AOI", metavar="GEOJSON", help="Sharpen inside these polygons only.")
@@ -88,7 +95,12 @@ def sharpen(
     creation: Annotated[
         list[str] | None,
         typer.Option(
-            "--co", "--creation-option", metavar="NAME=VALUE", help="GDAL creation option.", show_default=False
+            "--co",
+            "--creation-option",
+            envvar="CLIPPAN_CO",
+            metavar="NAME=VALUE",
+            help="GDAL creation option.",
+            show_default=False,
         ),
     ] = None,
     overviews: Annotated[

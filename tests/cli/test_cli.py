@@ -113,16 +113,19 @@ def test_environment_and_config_file(make_scene: MakeScene, tmp_path: Path) -> N
     config = tmp_path / "clippan.toml"
     config.write_text('[sharpen]\nmethod = "brovey"\nconsistency = 1\n')
 
-    def plan(*words: str, **environment: str) -> dict[str, Any]:
-        words = ("--config-file", str(config), "sharpen", scene.ms, scene.pan, "--dry-run", "--json", *words)
+    def plan(*more: str, **environment: str) -> dict[str, Any]:
+        words = ("--config-file", str(config), "sharpen", scene.ms, scene.pan, "--dry-run", "--json", *more)
         document: dict[str, Any] = json.loads(call(*words, **environment).stdout)["plan"]
         return document
 
     assert (plan()["method"], plan()["consistency"]) == ("brovey", 1)
     assert plan(CLIPPAN_METHOD="exp")["method"] == "exp"
     assert plan("--method", "gsa", CLIPPAN_METHOD="exp")["method"] == "gsa"
-    config.write_text("[sharpen\n")
-    assert call("--config-file", str(config), "info", scene.ms, scene.pan).exit_code == 2
+    config.write_text('[sharpen]\nco = ["ZLEVEL=1"]\nbidx = "2..3"\nof = "COG"\n')
+    assert (plan()["creation_options"], plan()["driver"]) == ({"ZLEVEL": "1"}, "COG")
+    for text in ("[sharpen\n", "sharpen = 3\n", "[sharpn]\n", "[sharpen]\ntile_sise = 3\n", b"\xff"):
+        config.write_bytes(text if isinstance(text, bytes) else text.encode())
+        refused(call("--config-file", str(config), "info", scene.ms, scene.pan), 2, str(config))
 
 
 def test_single_band_files_and_gdal_names(make_scene: MakeScene, tmp_path: Path) -> None:
@@ -229,9 +232,10 @@ def test_no_georeference_is_assumed_and_said(make_scene: MakeScene, tmp_path: Pa
     np.testing.assert_array_equal(read(scene.out), wanted)
 
 
+@pytest.mark.parametrize("nodata", [None, 0])
 @pytest.mark.parametrize("which", ["ms", "pan"])
-def test_truncated(make_scene: MakeScene, which: str) -> None:
-    scene = make_scene(size=64, compress="deflate")
+def test_truncated(make_scene: MakeScene, which: str, nodata: int | None) -> None:
+    scene = make_scene(size=64, compress="deflate", nodata=nodata)
     path = Path(getattr(scene, which))
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     result = sharpen(scene)

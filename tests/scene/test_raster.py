@@ -82,6 +82,21 @@ def test_alpha_is_validity_and_no_band(tmp_path: Path) -> None:
     assert (values[:, :5] == 0).all()
 
 
+def test_alpha_of_every_file_counts(tmp_path: Path) -> None:
+    paths = []
+    for k in range(2):
+        data = np.concatenate([pixels()[:1], np.full((1, SIZE, SIZE), 255, np.uint16)])
+        data[1, 5 * k : 5 * k + 5] = 0
+        paths.append(write(tmp_path / f"A{k}.tif", data, PLACE))
+        with rasterio.open(paths[-1], "r+") as target:
+            target.colorinterp = (ColorInterp.gray, ColorInterp.alpha)
+    with Raster(paths) as raster:
+        _, valid = raster.read(box(SIZE, SIZE))
+    assert valid is not None
+    assert not valid[0, :10].any()
+    assert valid[0, 10:].all()
+
+
 def test_single_band_files_make_one_raster(tmp_path: Path) -> None:
     data = pixels()
     paths = [write(tmp_path / f"B{k}.tif", data[k : k + 1], PLACE, names=(f"B{k}",)) for k in range(3)]
@@ -130,6 +145,8 @@ def test_what_is_no_collar(tmp_path: Path) -> None:
     bright[:, :15, :15] = 255
     declared = pixels()
     declared[:, :15, :15] = 0
+    with Raster([write(tmp_path / "kept.tif", declared, PLACE)], "none") as raster:
+        assert detect_collar(raster) is None
     for name, data, nodata in (("bright", bright, None), ("plain", pixels(), None), ("declared", declared, 0)):
         with Raster([write(tmp_path / f"{name}.tif", data, PLACE, nodata=nodata)]) as raster:
             assert detect_collar(raster) is None

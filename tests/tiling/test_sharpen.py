@@ -42,6 +42,28 @@ def test_tile_size_does_not_matter(make_scene: MakeScene, name: str, collar: boo
         np.testing.assert_array_equal(made[0].all(0), fine)
 
 
+def test_statistics_do_not_depend_on_the_tiles(make_scene: MakeScene) -> None:
+    scene = make_scene(size=120, slip=(0.3, -0.2))
+    for name in METHODS:
+        fitted = []
+        for size in (64, 512):
+            record = sharpen([scene.ms], scene.pan, scene.out, Options(method=name, tile_size=size, overwrite=True))
+            fitted.append(record["fitted"])
+        for key, values in fitted[0].items():
+            np.testing.assert_allclose(values, fitted[1][key], rtol=1e-5, atol=1e-7, err_msg=f"{name} {key}")
+
+
+@pytest.mark.parametrize("name", ["mtf-glp-fs", "mtf-glp-hpm-r", "sr-d"])
+def test_a_collar_draws_no_detail(make_scene: MakeScene, name: str) -> None:
+    valid = np.ones((60, 60), bool)
+    valid[:20] = False
+    scene = make_scene(size=60, valid=valid, nodata=0)
+    with rasterio.open(scene.ms, "r+") as target:
+        target.write(np.where(target.read() > 0, 500, 0).astype("uint16"))
+    made = run(scene, method=name, consistency=0)
+    assert np.abs(made[:, 80:].astype(int) - 500).max() <= 1
+
+
 def test_odd_ratio_and_offset(make_scene: MakeScene) -> None:
     scene = make_scene(ratio=4.015, phase=0.3, size=70)
     made = [run(scene, tile_size=size).astype(int) for size in (64, 96, 512)]
