@@ -85,10 +85,9 @@ def tile_moments(
         core: The MS pixels to count.
     """
     cut = core.within(operators.ms_box)
-    chosen = usable[cut]
     planes = [_feature(name, ms, pan, operators)[(slice(None), *cut)] for name in features]
-    ones = torch.ones(1, int(chosen.sum()), dtype=torch.float64, device=ms.device)
-    table = torch.cat([ones, *(plane[:, chosen].double() for plane in planes)])
+    chosen = usable[cut]
+    table = (torch.cat([torch.ones_like(ms[(slice(0, 1), *cut)]), *planes]) * chosen).flatten(1).double()
     return Moments(feature_names(features, ms.shape[0]), (table @ table.T).cpu().numpy())
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ SMALLEST_SHIFT = 0.05
 _BAND_CORRELATION = 0.65
 _FARTHEST_BAND = 0.75
 _LEAST_PIXELS = 64
+_EVERYWHERE = 1 << 30
 _WHOLE = 0.999
 
 
@@ -64,7 +66,8 @@ def survey(pair: Pair, register: str | tuple[float, float], workers: int) -> Sur
     Raises:
         InputError: There is no valid pixel.
     """
-    raw = [sample for sample in _read_samples(pair) if bool(sample.ms_valid.any()) and bool(sample.pan_valid.any())]
+    gaps = any(raster.nodata is not None or raster.declares_mask or raster.collar for raster in (pair.ms, pair.pan))
+    raw = list(_samples(pair, 5 if gaps else 3)) or list(islice(_samples(pair, _EVERYWHERE), 9))
     if not raw:
         raise InputError(
             "no pixel is valid in both MS and PAN", "check the nodata values (--src-nodata) and that the files overlap"
@@ -121,30 +124,26 @@ def _trusted(band: Shift | None, whole: Shift) -> tuple[float, float]:
     return band.row, band.col
 
 
-def _read_samples(pair: Pair) -> list[Sample]:
-    """Windows on a regular grid over the common ground, denser where part of it may be invalid."""
+def _samples(pair: Pair, most: int) -> Iterator[Sample]:
+    """Windows with valid pixels on a regular grid over the common ground, at most so many along a side."""
     common = common_box(pair)
-    gaps = any(raster.nodata is not None or raster.declares_mask or raster.collar for raster in (pair.ms, pair.pan))
-    most = 5 if gaps else 3
     reach = pair.sampling.down_reach + math.ceil((SEARCH + 1) * max(pair.sampling.ratio))
     everywhere = torch.ones((), dtype=torch.bool)
-    found = []
     for rows in _spread(common.rows, most):
         for cols in _spread(common.cols, most):
             ms_box = Box(rows, cols)
             pan_box = pair.sampling.pan_box(ms_box, reach, pair.pan.grid.shape)
             window = read_window(pair, ms_box, pan_box)
-            found.append(
-                Sample(
-                    window.ms,
-                    (everywhere if window.ms_valid is None else window.ms_valid).expand_as(window.ms),
-                    window.pan,
-                    (everywhere if window.pan_valid is None else window.pan_valid).expand_as(window.pan),
-                    ms_box,
-                    pan_box,
-                )
+            sample = Sample(
+                window.ms,
+                (everywhere if window.ms_valid is None else window.ms_valid).expand_as(window.ms),
+                window.pan,
+                (everywhere if window.pan_valid is None else window.pan_valid).expand_as(window.pan),
+                ms_box,
+                pan_box,
             )
-    return found
+            if bool(sample.ms_valid.any()) and bool(sample.pan_valid.any()):
+                yield sample
 
 
 def _spread(span: Span, most: int) -> list[Span]:

@@ -231,6 +231,14 @@ def test_ms_larger_than_pan(make_scene: MakeScene, tmp_path: Path) -> None:
     assert np.abs(made - whole[:, 43:190, 37:201]).mean() < 15
 
 
+def test_a_small_island_of_valid_pixels_is_found(make_scene: MakeScene) -> None:
+    valid = np.zeros((700, 700), bool)
+    valid[135:160, 135:160] = True
+    scene = make_scene(size=700, ratio=2, valid=valid, nodata=0)
+    made = run(scene)
+    np.testing.assert_array_equal(made.all(0), np.kron(valid, np.ones((2, 2), bool)))
+
+
 def test_mask_travels(make_scene: MakeScene) -> None:
     scene = make_scene(size=40)
     mask = np.full((40, 40), 255, np.uint8)
