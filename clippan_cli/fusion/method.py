@@ -50,7 +50,7 @@ class Tile:
 
     @cached_property
     def ms_up(self) -> Tensor:
-        """MS on PAN's grid: ``(C, H, W)``; methods must not change it."""
+        """MS on PAN's grid: ``(C, H, W)``; the method may change it, for nobody else reads it."""
         return self.operators.up(self.ms)
 
     @cached_property

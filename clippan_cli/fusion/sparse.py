@@ -67,7 +67,7 @@ class _SrD(Classical):
         ms_box = tile.operators.ms_box
         places = _places(ms_box.rows.start, ms_box.rows.size), _places(ms_box.cols.start, ms_box.cols.size)
         if not places[0] or not places[1]:
-            return tile.ms_up.clone()
+            return tile.ms_up
         detail = tile.ms - seen_again(tile.ms, self.sampling, ms_box, tile.ms_valid)
         if tile.ms_valid is not None:
             detail = torch.where(tile.ms_valid, detail, 0)
@@ -75,7 +75,7 @@ class _SrD(Classical):
         own_low, own_high = _cut(pan_low, pan_high, places, tile.operators, self.sampling)
         wanted = _low_patches(detail, places)
         bands, count = wanted.shape[:2]
-        out = tile.ms_up.clone()
+        out = tile.ms_up
         for band in range(bands):
             made = torch.cat(
                 [

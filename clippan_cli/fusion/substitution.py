@@ -30,7 +30,7 @@ class Exp(Method):
 
 class _Exp(Classical):
     def fuse(self, tile: Tile) -> Tensor:
-        return tile.ms_up.clone()
+        return tile.ms_up
 
 
 class Brovey(Method):
@@ -55,7 +55,7 @@ class _Brovey(Classical):
 
     def fuse(self, tile: Tile) -> Tensor:
         intensity = _combine(self.weights, tile.ms_up, self.offset).clamp_(min=self.floor)
-        return tile.ms_up * torch.div(tile.pan, intensity, out=intensity).clamp_(0, _MAX_RATIO)
+        return tile.ms_up.mul_(torch.div(tile.pan, intensity, out=intensity).clamp_(0, _MAX_RATIO))
 
 
 class Gsa(Method):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
-from scipy import ndimage
 
 from clippan_cli.scene.raster import Collar, Raster
 
@@ -26,6 +25,8 @@ def detect_collar(raster: Raster) -> Collar | None:
     values = {value for value in map(float, _corner_values(raster)) if _implausible(value, raster.dtype)}
     if not values:
         return None
+    from scipy import ndimage  # rarely needed, and a tenth of a second to import
+
     coarse = raster.read_coarse(_COARSE)
     for value in sorted(values):
         cells = _connected_to_edge((coarse == value).all(0))
@@ -55,6 +56,8 @@ def _implausible(value: float, dtype: str) -> bool:
 
 
 def _connected_to_edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    from scipy import ndimage
+
     labels, _ = ndimage.label(mask)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return np.isin(labels, edge[edge > 0])

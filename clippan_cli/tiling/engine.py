@@ -65,13 +65,17 @@ class Quantiser:
             out = pixels.astype(kind)
         else:
             low, high = np.iinfo(kind).min, np.iinfo(kind).max if self.bits is None else 2**self.bits - 1
-            np.rint(pixels, out=pixels)
-            if pixels.min() < low or pixels.max() > high:
-                outside = (pixels < low) | (pixels > high)
+            lowest, highest = (float(edge) for edge in torch.from_numpy(pixels).aminmax())
+            if lowest < low - 0.5 or highest > high + 0.5:
+                outside = (pixels < low - 0.5) | (pixels > high + 0.5)
                 counts["clipped"] += int(np.count_nonzero(outside & known))
                 np.clip(pixels, low, high, out=pixels)
-            # Beyond 24 bits the largest float below the limit is not the limit itself.
-            out = pixels.astype(kind) if high < 2**24 else np.clip(pixels.astype(np.float64), low, high).astype(kind)
+            if high < 2**24:
+                out = np.empty(pixels.shape, kind)
+                np.rint(pixels, out=out, casting="unsafe")
+            else:
+                # Beyond 24 bits the largest float below the limit is not the limit itself.
+                out = np.clip(np.rint(pixels.astype(np.float64)), low, high).astype(kind)
         if self.nodata is not None and not math.isnan(self.nodata):
             taken = out == kind.type(self.nodata)
             if taken.any():
