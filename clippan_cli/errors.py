@@ -65,7 +65,3 @@ class Interrupted(ClippanError):
     """The run was stopped from outside and can be resumed."""
 
     exit_code = ExitCode.INTERRUPTED
-
-
-class ClippanWarning(UserWarning):
-    """Something that the user should know, though the work goes on."""

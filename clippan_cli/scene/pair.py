@@ -43,11 +43,6 @@ class Pair:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def band_names(self) -> tuple[str, ...]:
-        """A name for each MS band."""
-        return tuple(band.name or f"band {i}" for i, band in enumerate(self.ms.bands, 1))
-
-    @property
     def overlap(self) -> float:
         """Share of PAN's area that MS covers, 0 to 1."""
         return _overlap(self.ms.grid, self.pan.grid)

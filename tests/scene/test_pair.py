@@ -92,7 +92,7 @@ def test_sensor_from_tags_names_and_option(tmp_path: Path) -> None:
     with open_pair([tagged], pan) as pair:
         assert pair.sensor.id == "worldview-3"
         assert pair.sampling.gains[7] == 0.315
-        assert pair.band_names[0] == "coastal"
+        assert pair.ms.bands[0].name == "coastal"
     with open_pair([named], pan) as pair:
         assert pair.sensor.id == "quickbird"
         assert pair.sampling.gains == (0.34, 0.32, 0.30, 0.22)
