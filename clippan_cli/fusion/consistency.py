@@ -25,10 +25,7 @@ def back_project(hrms: Tensor, tile: Tile, steps: int) -> Tensor:
 def residual(hrms: Tensor, tile: Tile) -> Tensor:
     """What the measured MS has and the degraded product has not: ``(C, h, w)``, 0 where nothing was measured."""
     missing = tile.ms - tile.operators.down(hrms, tile.valid)
-    known = tile.operators.covered if tile.ms_valid is None else tile.operators.covered & tile.ms_valid
-    if tile.valid is not None:
-        known = known & (tile.operators.weight(tile.valid) > 0.25)
-    return torch.where(known, missing, 0)
+    return torch.where(tile.measured, missing, 0)
 
 
 def back_projection_halo(sampling: Sampling, steps: int) -> int:

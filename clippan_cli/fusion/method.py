@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from clippan_cli.fusion.moments import Moments
-from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.operators import LEAST_WEIGHT, Operators
 from clippan_cli.physics.registration import Sample
 from clippan_cli.physics.sampling import Sampling
 
@@ -67,6 +67,16 @@ class Tile:
         ms_valid = self.operators.everywhere if self.ms_valid is None else self.ms_valid
         valid = self.operators.footprint(ms_valid)
         return valid if self.pan_valid is None else valid & self.pan_valid
+
+    @cached_property
+    def measured(self) -> Tensor:
+        """Which MS pixels are valid and see enough of the output to be compared with it: ``(1 or C, h, w)``."""
+        known = self.operators.covered[None]
+        if self.ms_valid is not None:
+            known = known & self.ms_valid
+        if self.valid is not None:
+            known = known & (self.operators.weight(self.valid) > LEAST_WEIGHT)
+        return known
 
 
 class Fitted(ABC):

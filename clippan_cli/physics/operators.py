@@ -15,7 +15,9 @@ from clippan_cli.physics.banded import Banded, separable
 from clippan_cli.physics.kernels import degradation, upsampling, upsampling_adjoint
 from clippan_cli.physics.sampling import Box, Sampling, Span
 
-_LEAST_WEIGHT = 0.25
+LEAST_WEIGHT = 0.25
+"""Share of its MTF that an MS pixel must have on valid pixels to be seen at all."""
+
 _FILL_PASSES = 3
 
 _Key = TypeVar("_Key")
@@ -83,9 +85,9 @@ class Operators:
         keys = list(zip(self.sampling.phases, self.sampling.gains, strict=True))
         if valid is None:
             return self._by_band(keys, hrms, self._degrade)
-        weight = self._by_band(keys, valid.to(hrms.dtype).expand_as(hrms), self._degrade)
+        weight = self.weight(valid)
         total = self._by_band(keys, torch.where(valid, hrms, 0), self._degrade)
-        return torch.where(weight > _LEAST_WEIGHT, total / weight.clamp(min=_LEAST_WEIGHT), 0)
+        return torch.where(weight > LEAST_WEIGHT, total / weight.clamp(min=LEAST_WEIGHT), 0)
 
     def weight(self, valid: Tensor) -> Tensor:
         """The share of each MS pixel's MTF that falls on valid pixels: ``(1 or C, H, W)`` to ``(C, h, w)``."""
@@ -106,7 +108,7 @@ class Operators:
         low = self.pan_down(pan, valid)
         if valid is None:
             return low
-        return fill_invalid(low, self.weight(valid[None]) > _LEAST_WEIGHT, _FILL_PASSES)
+        return fill_invalid(low, self.weight(valid[None]) > LEAST_WEIGHT, _FILL_PASSES)
 
     def low_pass(self, pan: Tensor, valid: Tensor | None = None) -> Tensor:
         """PAN ``(H, W)`` without what the MS bands cannot resolve: ``(C, H, W)``."""

@@ -52,13 +52,11 @@ class Quantiser:
 
         Args:
             pixels: ``(C, h, w)`` in DN; overwritten.
-            valid: ``(1 or C, h, w)``; None where all are valid.
+            valid: ``(1 or bands kept, h, w)``; None where all are valid.
             counts: ``clipped`` and ``moved_off_nodata`` are added up here.
         """
         chosen = list(self.bands)
         pixels = np.ascontiguousarray(pixels) if chosen == list(range(len(pixels))) else pixels[chosen]
-        if valid is not None and len(valid) > 1:
-            valid = valid[chosen]
         kind: np.dtype[Any] = np.dtype(self.dtype)
         known = np.True_ if valid is None else valid
         if not np.issubdtype(kind, np.integer):
@@ -174,9 +172,9 @@ class Engine:
             pixels = blender.add(row, col, pixels)
             if write:
                 keep = valid if valid is None else valid[:, : done.shape[0], : done.shape[1]]
-                out = self.quantiser(pixels, keep, counts)
                 if keep is not None and len(keep) > 1:
                     keep = keep[list(self.quantiser.bands)]
+                out = self.quantiser(pixels, keep, counts)
                 place = Box(
                     Span(done.rows.start - origin.rows.start, done.rows.stop - origin.rows.start),
                     Span(done.cols.start - origin.cols.start, done.cols.stop - origin.cols.start),
