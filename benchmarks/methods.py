@@ -25,7 +25,8 @@ from torch import Tensor
 
 from clippan_cli.fusion.registry import METHODS, method
 from clippan_cli.fusion.whole import fuse_whole
-from clippan_cli.metrics.reference import ergas, q2n, sam
+from clippan_cli.metrics.hypercomplex import q2n
+from clippan_cli.metrics.reference import ergas, sam
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.registration import Sample, measure_shift
 from clippan_cli.physics.sampling import Box, Sampling, Span

@@ -55,6 +55,12 @@ class OutputError(ClippanError):
     exit_code = ExitCode.OUTPUT
 
 
+class QualityError(ClippanError):
+    """An image does not reach the quality that was asked for."""
+
+    exit_code = ExitCode.QUALITY_GATE
+
+
 class ResourceError(ClippanError):
     """The device or the memory does not suffice."""
 

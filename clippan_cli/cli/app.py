@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from clippan_cli import __version__
+from clippan_cli.cli.assess import assess
 from clippan_cli.cli.console import fail
 from clippan_cli.cli.info import info
 from clippan_cli.cli.sharpen import sharpen
@@ -16,7 +17,7 @@ from clippan_cli.errors import UsageError
 
 _EPILOG = (
     "Exit codes: 0 ok · 1 internal error · 2 wrong usage · 3 input rejected · 5 output not written · "
-    "8 device or memory · 130 interrupted. Results go to stdout, everything else to stderr. "
+    "7 quality below the gate · 8 device or memory · 130 interrupted. Results go to stdout, everything else to stderr. "
     "Options can be set in the environment as CLIPPAN_<OPTION>, where the help of a command says so, "
     "and in a TOML file."
 )
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(sharpen)
+app.command()(assess)
 app.command()(info)
 
 

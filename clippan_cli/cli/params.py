@@ -53,6 +53,26 @@ SrcNodata = Annotated[
 Warp = Annotated[bool, typer.Option("--warp", envvar="CLIPPAN_WARP", help="Reproject MS if its CRS is not PAN's.")]
 Json = Annotated[bool, typer.Option("--json", envvar="CLIPPAN_JSON", help="Print one JSON document on stdout.")]
 Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say nothing but errors.", show_default=False)]
+Consistency = Annotated[
+    int,
+    typer.Option(
+        envvar="CLIPPAN_CONSISTENCY", min=0, max=20, help="Back-projections onto the measured MS; 0 for none."
+    ),
+]
+Bands = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-b",
+        "--bidx",
+        envvar="CLIPPAN_BIDX",
+        metavar="BANDS",
+        help="MS bands that the image holds: 3, 1,2,3 or 2..4.",
+        show_default=False,
+    ),
+]
+MemoryBound = Annotated[str, typer.Option(envvar="CLIPPAN_MEMORY", metavar="SIZE", help="Bound of the process.")]
+Device = Annotated[str, typer.Option(envvar="CLIPPAN_DEVICE", metavar="auto|cpu|cuda[:N]", help="Where to compute.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 Jobs = Annotated[str, typer.Option("-j", "--jobs", envvar="CLIPPAN_JOBS", metavar="N|ALL_CPUS", help="Threads.")]
 GdalConfig = Annotated[
     list[str] | None,

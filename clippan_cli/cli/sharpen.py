@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clippan_cli.cli.console import Console, guarded, stopping
 from clippan_cli.cli.params import (
+    Bands,
+    Consistency,
+    Device,
     GdalConfig,
     Inputs,
     Jobs,
     Json,
+    MemoryBound,
     MsFiles,
     MtfGain,
+    Overwrite,
     PanFile,
     Quiet,
     Register,
@@ -30,6 +35,10 @@ from clippan_cli.cli.params import (
     scene_files,
 )
 from clippan_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from clippan_cli.assessment.options import AssessOptions
+    from clippan_cli.tiling.options import Options
 
 
 @guarded
@@ -49,12 +58,7 @@ def sharpen(
             help="exp, brovey, gsa, bdsd-pc, mtf-glp-fs, mtf-glp-hpm-r, sr-d (slow), gdal-brovey.",
         ),
     ] = "mtf-glp-hpm-r",
-    consistency: Annotated[
-        int,
-        typer.Option(
-            envvar="CLIPPAN_CONSISTENCY", min=0, max=20, help="Back-projections onto the measured MS; 0 for none."
-        ),
-    ] = 2,
+    consistency: Consistency = 2,
     register: Register = "auto",
     sensor: SensorId = None,
     mtf_gain: MtfGain = None,
@@ -73,17 +77,7 @@ def sharpen(
             "-t", "--dtype", envvar="CLIPPAN_DTYPE", metavar="TYPE", help="Pixel type; that of MS if not given."
         ),
     ] = None,
-    bidx: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-b",
-            "--bidx",
-            envvar="CLIPPAN_BIDX",
-            metavar="BANDS",
-            help="MS bands to write: 3, 1,2,3 or 2..4.",
-            show_default=False,
-        ),
-    ] = None,
+    bidx: Bands = None,
     aoi: Annotated[
         str | None, typer.Option(envvar="CLIPPAN_AOI", metavar="GEOJSON", help="Sharpen inside these polygons only.")
     ] = None,
@@ -110,14 +104,16 @@ def sharpen(
         int | None,
         typer.Option(envvar="CLIPPAN_TILE_SIZE", min=64, help="Side of a tile in PAN pixels; chosen if not given."),
     ] = None,
-    memory: Annotated[str, typer.Option(envvar="CLIPPAN_MEMORY", metavar="SIZE", help="Bound of the process.")] = "2G",
-    device: Annotated[
-        str, typer.Option(envvar="CLIPPAN_DEVICE", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
-    ] = "auto",
+    memory: MemoryBound = "2G",
+    device: Device = "auto",
     jobs: Jobs = "ALL_CPUS",
     config: GdalConfig = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")] = False,
+    report: Annotated[
+        str | None,
+        typer.Option(help="Assess the result, and write this HTML file.", metavar="FILE", show_default=False),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     json: Json = False,
     quiet: Quiet = 0,
@@ -161,12 +157,18 @@ def sharpen(
         overwrite=overwrite,
         resume=resume,
     )
+    if report is not None:
+        from clippan_cli.assessment.assess import assess, check_report
+
+        check_report(report, overwrite=overwrite or resume)
     with rasterio.Env(**gdal), Console((context.obj or 0) - quiet) as console, stopping() as stop:
         if dry_run:
             document = explain(ms_files, pan_file, output, options, console)
         else:
             assert output is not None
             document = run(ms_files, pan_file, output, options, console, stop)
+            if report is not None:
+                assess(ms_files, pan_file, output, report_options(options, report), console, stop)
     if json:
         as_json(document)
     elif dry_run:
@@ -175,3 +177,22 @@ def sharpen(
         print_plan(document)
     else:
         typer.echo(document["output"])
+
+
+def report_options(options: Options, report: str) -> AssessOptions:
+    """How to assess what was sharpened with ``options``."""
+    from clippan_cli.assessment.options import AssessOptions
+
+    return AssessOptions(
+        bands=options.bands,
+        register=options.register,
+        sensor=options.sensor,
+        mtf_gain=options.mtf_gain,
+        src_nodata=options.src_nodata,
+        warp=options.warp,
+        memory=options.memory,
+        jobs=options.jobs,
+        device=options.device,
+        report=report,
+        overwrite=True,
+    )

@@ -50,6 +50,58 @@ def print_plan(document: dict[str, Any]) -> None:
     _row("machine", f"{plan['device']}, {plan['workers']} workers, at most {plan['memory_mib']} MiB")
 
 
+_SHORT = {
+    "full": ("hqnr", "d_lambda_k", "d_lambda_k_b", "d_s", "d_rho", "r_ergas", "r_sam", "r_q2n", "d_lambda", "qnr"),
+    "truth": ("ergas", "sam", "q2n", "scc", "mpsnr", "ssim"),
+}
+
+
+def print_assessment(document: dict[str, Any]) -> None:
+    """The verdict, and one table for each resolution."""
+    verdict = document["verdict"]
+    typer.echo(verdict["headline"])
+    for reason in verdict["reasons"]:
+        typer.echo(f"  {reason}")
+    for part, keys, title in (
+        ("common", _SHORT["full"], "full resolution"),
+        ("truth", _SHORT["truth"], "against the truth"),
+        ("reduced", _SHORT["truth"], "one scale down (Wald)"),
+    ):
+        rows = [row for row in document["candidates"] if row.get(part)]
+        if rows:
+            typer.echo()
+            _print_table(title, rows, part, [(key, document["indices"][key]) for key in keys])
+    if document["windows"] and document["windows"]["anchors"] < document["windows"]["all"]:
+        full = document["candidates"][0]["full"]
+        typer.echo(
+            f"means over the same {document['windows']['anchors']} of {document['windows']['all']} windows"
+            + (
+                f"; the image over the whole scene: HQNR {_number(full['hqnr'], '')}"
+                if document["inputs"]["hrms"]
+                else ""
+            )
+        )
+    if document["blocks"] and document["blocks"]["skipped"]:
+        blocks = document["blocks"]
+        typer.echo(f"{blocks['judged']} blocks judged, {blocks['skipped']} left out because they touch nodata")
+
+
+def _print_table(title: str, rows: list[dict[str, Any]], part: str, columns: list[tuple[str, dict[str, Any]]]) -> None:
+    width = max(len(title), *(len(row["name"]) for row in rows)) + 2
+    heads = [f"{index['symbol']} {index['unit']}".strip() for _, index in columns]
+    typer.echo(title.ljust(width) + "".join(head.rjust(max(len(head) + 2, 9)) for head in heads))
+    for row in rows:
+        cells = [
+            _number(row[part][key], index["unit"]).rjust(max(len(head) + 2, 9))
+            for (key, index), head in zip(columns, heads, strict=True)
+        ]
+        typer.echo(row["name"].ljust(width) + "".join(cells))
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "–" if value is None else f"{value:.3f}" if unit else f"{value:.4f}"
+
+
 def _row(label: str, text: str, nodata: float | None = None) -> None:
     suffix = "" if nodata is None else f" {nodata}"
     typer.echo(f"{label:<8} {text}{suffix}")

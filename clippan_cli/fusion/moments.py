@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Sampling
+from clippan_cli.physics.operators import Operators, blur
+from clippan_cli.physics.sampling import Box
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _feature(name: str, ms: Tensor, pan: Tensor, operators: Operators) -> Tensor
     if name == "ms":
         return ms
     if name == "ms_low":
-        return seen_again(ms, operators.sampling, operators.ms_box)
+        return blur(ms, operators.sampling, operators.ms_box)
     if name == "pan_low":
         return operators.pan_down(pan)
     if name == "pan_simulated":
@@ -105,15 +105,6 @@ def _feature(name: str, ms: Tensor, pan: Tensor, operators: Operators) -> Tensor
     if name == "lifted_one":
         return operators.up_adjoint(torch.ones_like(pan))
     raise ValueError(f"no such feature: {name}")
-
-
-def seen_again(ms: Tensor, sampling: Sampling, box: Box, valid: Tensor | None = None) -> Tensor:
-    """MS ``(C, h, w)`` through its own MTF, as if its grid were ``ratio`` times finer than the sensor's."""
-    # A Gaussian of gain G at ratio r has the width of one of gain G**(r*r) at ratio 1.
-    square = sampling.ratio[0] * sampling.ratio[1]
-    gains = tuple(gain**square for gain in sampling.gains)
-    same = Sampling.uniform((1.0, 1.0), (0.0, 0.0), gains)
-    return Operators(same, box, box, device=ms.device, dtype=ms.dtype).down(ms, valid)
 
 
 def merge(parts: Iterable[Moments]) -> Moments:

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clippan_cli.fusion.method import Classical, Fitted, Method, Statistics, Tile
-from clippan_cli.fusion.moments import seen_again
-from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.operators import Operators, blur
 from clippan_cli.physics.registration import Sample
 from clippan_cli.physics.sampling import Sampling
 
@@ -68,7 +67,7 @@ class _SrD(Classical):
         places = _places(ms_box.rows.start, ms_box.rows.size), _places(ms_box.cols.start, ms_box.cols.size)
         if not places[0] or not places[1]:
             return tile.ms_up
-        detail = tile.ms - seen_again(tile.ms, self.sampling, ms_box, tile.ms_valid)
+        detail = tile.ms - blur(tile.ms, self.sampling, ms_box, tile.ms_valid)
         if tile.ms_valid is not None:
             detail = torch.where(tile.ms_valid, detail, 0)
         pan_low, pan_high = _pan_details(tile.pan, tile.pan_valid, tile.operators, self.sampling)
@@ -121,7 +120,7 @@ def _pan_details(pan: Tensor, valid: Tensor | None, operators: Operators, sampli
     mean = sum(sampling.gains) / len(sampling.gains)
     alone = Sampling.uniform(sampling.ratio, sampling.centre, (mean,))
     high = pan - operators.low_pass(pan, valid).mean(0)
-    return (low - seen_again(low, alone, operators.ms_box))[0], high if valid is None else torch.where(valid, high, 0)
+    return (low - blur(low, alone, operators.ms_box))[0], high if valid is None else torch.where(valid, high, 0)
 
 
 def _places(start: int, size: int) -> list[int]:

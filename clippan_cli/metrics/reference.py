@@ -1,12 +1,14 @@
-"""Indices against a known truth: ERGAS, SAM and Q2n."""
+"""Indices against a known truth: ERGAS, SAM, SCC, PSNR and SSIM (Q2n has a file of its own)."""
 
 from __future__ import annotations
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+_SSIM_SIGMA = 1.5
+SSIM_REACH = 5
+"""Pixels that SSIM looks to each side."""
+_K1, _K2 = 0.01, 0.03
 
 
 def ergas(fused: Tensor, truth: Tensor, ratio: float, valid: Tensor | None = None) -> Tensor:
@@ -19,8 +21,12 @@ def ergas(fused: Tensor, truth: Tensor, ratio: float, valid: Tensor | None = Non
         valid: ``(H, W)``, True = counted.
     """
     fused, truth = _flat(fused, valid), _flat(truth, valid)
-    error = ((fused - truth) ** 2).mean(1) / truth.mean(1) ** 2
-    return 100 / ratio * error.mean().sqrt()
+    return ergas_from(((fused - truth) ** 2).mean(1), truth.mean(1), ratio)
+
+
+def ergas_from(error: Tensor, mean: Tensor, ratio: float) -> Tensor:
+    """ERGAS from the mean squared error and the mean truth of each band, both ``(C,)``."""
+    return 100 / ratio * (error / mean**2).mean().sqrt()
 
 
 def sam(fused: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -31,87 +37,94 @@ def sam(fused: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
         truth: ``(C, H, W)``.
         valid: ``(H, W)``, True = counted.
     """
-    fused, truth = _flat(fused, valid), _flat(truth, valid)
-    norms = fused.norm(dim=0) * truth.norm(dim=0)
-    seen = norms > 0
-    # acos has no gradient at 1; clamping just inside keeps it finite and costs less than 1e-5 degrees.
-    edge = 1 - torch.finfo(fused.dtype).eps
-    cosine = ((fused * truth).sum(0)[seen] / norms[seen]).clamp(-edge, edge)
-    return torch.rad2deg(torch.acos(cosine)).mean()
+    angles, seen = spectral_angles(fused, truth)
+    return angles[seen if valid is None else seen & valid].mean()
 
 
-def q2n(fused: Tensor, truth: Tensor, block: int = 32) -> Tensor:
-    """Hypercomplex quality index (Garzelli and Nencini 2009) over distinct blocks; 1 is perfect.
+def spectral_angles(fused: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """The angle of each pixel in degrees ``(H, W)``, and where it is defined: both spectra not zero."""
+    norm, other = (fused**2).sum(0), (truth**2).sum(0)
+    seen = (norm > 0) & (other > 0)
+    ours = fused / torch.where(seen, norm, 1.0).sqrt()
+    # The chord between unit vectors keeps its digits where the cosine, near 1, has lost them.
+    square = ((ours - truth / torch.where(seen, other, 1.0).sqrt()) ** 2).sum(0)
+    apart = seen & (square > 0)
+    half = torch.where(apart, square, 1.0).sqrt() / 2
+    return torch.where(apart, torch.rad2deg(2 * torch.asin(half.clamp(max=1 - torch.finfo(half.dtype).eps))), 0.0), seen
 
-    Give digital numbers: both images are rounded to whole ones, as DLPan does.
+
+def scc(fused: Tensor, truth: Tensor) -> Tensor:
+    """Spatial correlation (DLPan): cosine of the Sobel magnitudes of all bands together; 1 is perfect.
+
+    Pixels at the image's edge, where the gradient would need a guess, are left out.
 
     Args:
         fused: ``(C, H, W)``.
         truth: ``(C, H, W)``.
-        block: Side of a block in pixels.
     """
-    fused, truth = _blocks(_whole(fused), block), _blocks(_whole(truth), block)
-    mean = truth.mean(2, keepdim=True)
-    spread = truth.std(2, keepdim=True)
-    spread = torch.where(spread > 0, spread, torch.finfo(truth.dtype).eps)
-    known = mean != 0
-    first = torch.where(known, (truth - mean) / spread + 1, truth + 1)
-    second = torch.where(known, (fused - mean) / spread + 1, fused + 1)
-    return _hypercomplex(first, _conjugate(second)).mean()
+    ours, theirs = sobel(fused), sobel(truth)
+    return (ours * theirs).sum() / ((ours**2).sum() * (theirs**2).sum()).sqrt()
 
 
-def _hypercomplex(first: Tensor, second: Tensor) -> Tensor:
-    """|Q| of each block, from ``(components, blocks, pixels)``."""
-    pixels = first.shape[2]
-    unbias = pixels / (pixels - 1)
-    mean_first, mean_second = first.mean(2), second.mean(2)
-    covariance = unbias * (_product(first, second).mean(2) - _product(mean_first, mean_second))
-    variance = unbias * (
-        (first**2).sum(0).mean(1) + (second**2).sum(0).mean(1) - (mean_first**2).sum(0) - (mean_second**2).sum(0)
-    )
-    norm_first, norm_second = mean_first.norm(dim=0), mean_second.norm(dim=0)
-    means = 2 * norm_first * norm_second / (norm_first**2 + norm_second**2)
-    flat = variance <= 0
-    contrast = torch.where(flat, 1.0, 2 * covariance.norm(dim=0) / torch.where(flat, 1.0, variance))
-    quality: Tensor = contrast * means
-    return quality
+def sobel(x: Tensor) -> Tensor:
+    """Gradient magnitude: ``(C, H, W)`` to ``(C, H - 2, W - 2)``."""
+    rows = x[:, 2:] - x[:, :-2]
+    cols = x[:, :, 2:] - x[:, :, :-2]
+    down = rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]
+    right = cols[:, :-2] + 2 * cols[:, 1:-1] + cols[:, 2:]
+    square = down**2 + right**2
+    zero = square == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
 
 
-def _product(u: Tensor, v: Tensor) -> Tensor:
-    """Cayley-Dickson product along the first dimension."""
-    half = u.shape[0] // 2
-    if half == 0:
-        return u * v
-    a, b, c, d = u[:half], u[half:], v[:half], v[half:]
-    left = _product(a, c) - _product(_conjugate(d), b)
-    right = (
-        _product(_conjugate(a), _conjugate(d)) + _product(c, _conjugate(b))
-        if half > 1
-        else _product(a, d) + _product(c, b)
-    )
-    return torch.cat([left, right])
+def mpsnr(fused: Tensor, truth: Tensor, peak: float) -> Tensor:
+    """Mean over the bands of the peak signal-to-noise ratio, in decibels.
+
+    Args:
+        fused: ``(C, H, W)``.
+        truth: ``(C, H, W)``.
+        peak: The highest value that a pixel can have.
+    """
+    return mpsnr_from(((fused - truth) ** 2).flatten(1).mean(1), peak)
 
 
-def _conjugate(u: Tensor) -> Tensor:
-    return torch.cat([u[:1], -u[1:]])
+def mpsnr_from(error: Tensor, peak: float) -> Tensor:
+    """MPSNR from the mean squared error of each band, ``(C,)``; infinite if there is none."""
+    return (10 * torch.log10(peak**2 / error)).mean()
 
 
-def _whole(x: Tensor) -> Tensor:
-    """Round to digital numbers; the gradient passes through."""
-    return x + (x.round().clamp(0, 65535) - x).detach()
+def ssim(fused: Tensor, truth: Tensor, peak: float) -> Tensor:
+    """Mean structural similarity (Wang et al. 2004); 1 is perfect.
+
+    Args:
+        fused: ``(C, H, W)``.
+        truth: ``(C, H, W)``.
+        peak: The highest value that a pixel can have.
+    """
+    return ssim_map(fused, truth, peak).mean()
 
 
-def _blocks(x: Tensor, block: int) -> Tensor:
-    """Cut into blocks, padded by reflection, with zero bands up to a power of two: ``(2^n, blocks, pixels)``."""
-    bands, height, width = x.shape
-    x = (
-        F.pad(x[None], (0, -width % block, 0, -height % block), mode="reflect")[0]
-        if height % block or width % block
-        else x
-    )
-    parts = x.unfold(1, block, block).unfold(2, block, block).reshape(bands, -1, block * block)
-    components = 2 ** math.ceil(math.log2(bands))
-    return F.pad(parts, (0, 0, 0, 0, 0, components - bands))
+def ssim_map(fused: Tensor, truth: Tensor, peak: float) -> Tensor:
+    """Structural similarity with a Gaussian window of 11 × 11: ``(C, H, W)`` to ``(C, H - 10, W - 10)``."""
+    mean, other = _gaussian(fused), _gaussian(truth)
+    variance, other_variance = _gaussian(fused**2) - mean**2, _gaussian(truth**2) - other**2
+    covariance = _gaussian(fused * truth) - mean * other
+    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
+    light = (2 * mean * other + c1) / (mean**2 + other**2 + c1)
+    return light * (2 * covariance + c2) / (variance + other_variance + c2)
+
+
+def _gaussian(x: Tensor) -> Tensor:
+    """Weighted mean around each pixel whose window lies inside the image."""
+    taps = torch.exp(-0.5 * (torch.arange(-SSIM_REACH, SSIM_REACH + 1) / _SSIM_SIGMA) ** 2)
+    taps = taps / taps.sum()
+    for dim in (1, 2):
+        size = x.shape[dim] - 2 * SSIM_REACH
+        total = x.narrow(dim, 0, size) * float(taps[0])
+        for shift, tap in enumerate(taps[1:].tolist(), 1):
+            total = total + x.narrow(dim, shift, size) * tap
+        x = total
+    return x
 
 
 def _flat(x: Tensor, valid: Tensor | None) -> Tensor:

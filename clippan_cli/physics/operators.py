@@ -186,6 +186,22 @@ class Operators:
         return torch.cat(parts)[torch.argsort(order)]
 
 
+def blur(x: Tensor, sampling: Sampling, box: Box, valid: Tensor | None = None) -> Tensor:
+    """What the MTF does to an image whose pixels are as fine as PAN's are to MS, without decimation.
+
+    Args:
+        x: ``(C, H, W)``.
+        sampling: Its ratio and gains; the phases do not matter.
+        box: Where ``x`` lies on its grid.
+        valid: ``(1 or C, H, W)``; the MTF is normalised over the valid pixels.
+    """
+    # A Gaussian of gain G at ratio r has the width of one of gain G**(r*r) at ratio 1.
+    square = sampling.ratio[0] * sampling.ratio[1]
+    gains = tuple(gain**square for gain in sampling.gains)
+    same = Sampling.uniform((1.0, 1.0), (0.0, 0.0), gains)
+    return Operators(same, box, box, device=x.device, dtype=x.dtype).down(x, valid)
+
+
 def fill_invalid(ms: Tensor, valid: Tensor, passes: int) -> Tensor:
     """Continue the valid pixels into the invalid ones, one pixel further with each pass.
 

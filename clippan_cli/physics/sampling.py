@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -96,6 +97,10 @@ class Sampling:
             for phase, shift in zip(self.phases, shifts, strict=True)
         )
         return replace(self, phases=phases)
+
+    def pick(self, bands: Sequence[int]) -> Sampling:
+        """Of some bands only, counted from 0."""
+        return replace(self, phases=tuple(self.phases[k] for k in bands), gains=tuple(self.gains[k] for k in bands))
 
     @property
     def centre(self) -> tuple[float, float]:

@@ -46,8 +46,8 @@ def describe_scene(job: Job) -> dict[str, Any]:
     measured = known.measured
     return {
         "inputs": {
-            "ms": _describe_raster(pair.ms),
-            "pan": _describe_raster(pair.pan),
+            "ms": describe_raster(pair.ms),
+            "pan": describe_raster(pair.pan),
             "overlap": round(pair.overlap, 6),
         },
         "geometry": {
@@ -77,7 +77,8 @@ def _shift(shift: Shift | None) -> dict[str, float | None] | None:
     return {name: None if math.isnan(value) else value for name, value in asdict(shift).items()}
 
 
-def _describe_raster(raster: Raster) -> dict[str, Any]:
+def describe_raster(raster: Raster) -> dict[str, Any]:
+    """What a raster is, for a document."""
     validity = "mask" if raster.declares_mask else "nodata" if raster.nodata is not None else "all valid"
     if raster.collar is not None:
         validity = f"undeclared border of {raster.collar.value:g}, {raster.collar.share:.1%}"

@@ -185,8 +185,9 @@ def gather(
     device: torch.device,
     clock: Clock,
     progress: Callable[[int], None],
+    cores: Sequence[Box] | None = None,
 ) -> Moments:
-    """Moments of the whole scene, in one streaming pass.
+    """Moments of a scene, in one streaming pass.
 
     Args:
         pair: The scene.
@@ -197,6 +198,7 @@ def gather(
         device: Where to compute.
         clock: Where times are booked.
         progress: Called with the MS pixels done.
+        cores: The MS windows to count; None for the whole common ground.
 
     Raises:
         InputError: Too few valid pixels.
@@ -221,10 +223,12 @@ def gather(
         progress(core.shape[0] * core.shape[1])
 
     step = [max(16, int(side / ratio)) for ratio in sampling.ratio]
-    jobs = (Box(rows, cols) for rows in _cut(common.rows, step[0]) for cols in _cut(common.cols, step[1]))
+    areas = [common] if cores is None else cores
+    jobs = (Box(r, c) for area in areas for r in _cut(area.rows, step[0]) for c in _cut(area.cols, step[1]))
     Pipeline(read, compute, collect, workers, clock).run(jobs)
     total = merge(parts)
-    if features and total.count < min(_LEAST_PIXELS, common.shape[0] * common.shape[1] // 4):
+    pixels = sum(area.shape[0] * area.shape[1] for area in areas)
+    if features and total.count < min(_LEAST_PIXELS, pixels // 4):
         raise InputError(
             f"only {total.count} MS pixels are valid together with PAN: too few to fit a method",
             "check the nodata values (--src-nodata), or use --method exp",

@@ -1,0 +1,1 @@
+"""A scene judged: streaming, protocols, report, figures."""

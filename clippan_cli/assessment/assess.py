@@ -1,0 +1,448 @@
+"""Assess a scene: from files to one document, a page and maps."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Any
+
+from clippan_cli.assessment.candidate import Candidate, FromFile, Fused, Interpolated
+from clippan_cli.assessment.convention import Convention, DlpanConvention, SceneConvention
+from clippan_cli.assessment.indices import CATALOGUE, full_indices, truth_indices
+from clippan_cli.assessment.inputs import check_unit, chosen_bands, open_image, peak_of, ranges
+from clippan_cli.assessment.judge import Case, Findings, Judge, Truth, whole_type
+from clippan_cli.assessment.lattice import Lattice, cut, window_side
+from clippan_cli.assessment.maps import check_folder, write_maps
+from clippan_cli.assessment.options import CONVENTIONS, AssessOptions
+from clippan_cli.assessment.reduced import write_reduced
+from clippan_cli.assessment.verdict import remarks, verdict
+from clippan_cli.errors import InputError, OutputError, UsageError
+from clippan_cli.fusion.method import Statistics
+from clippan_cli.fusion.moments import Moments
+from clippan_cli.fusion.registry import DEFAULT, method
+from clippan_cli.metrics.blocks import BLOCK
+from clippan_cli.physics.sampling import Box, Span
+from clippan_cli.scene.pair import Pair
+from clippan_cli.scene.raster import Raster
+from clippan_cli.tiling.engine import total_halo
+from clippan_cli.tiling.job import Job, prepared
+from clippan_cli.tiling.options import DEFAULT_CONSISTENCY, Deaf, Listener, Options
+from clippan_cli.tiling.pipeline import Clock
+from clippan_cli.tiling.record import describe_raster, describe_scene, versions
+from clippan_cli.tiling.survey import Survey, gather, no_moments, survey
+
+SCHEMA_VERSION = 1
+
+ANCHOR_WINDOWS = 16
+"""Windows in which the anchors are judged; in all where a scene has no more."""
+
+EXP = "exp"
+
+
+def assess(
+    ms: Sequence[str],
+    pan: str,
+    hrms: str | None = None,
+    options: AssessOptions | None = None,
+    listener: Listener | None = None,
+    stop: Event | None = None,
+) -> dict[str, Any]:
+    """Say how good a sharpened image is, or which method suits a scene.
+
+    Args:
+        ms: One multispectral raster, or several files with a band each.
+        pan: The panchromatic raster.
+        hrms: The sharpened image; None to compare ``options.methods``.
+        options: How.
+        listener: Hears of progress.
+        stop: Set it to stop.
+
+    Returns:
+        The assessment, a document that JSON can hold.
+
+    Raises:
+        InputError: The files cannot be judged together, with the numbers.
+        OutputError: A report or a map cannot be written.
+        UsageError: The options contradict one another.
+    """
+    began = time.perf_counter()
+    options, hears = options or AssessOptions(), listener or Deaf()
+    _check(options, hrms)
+    with prepared(ms, pan, _scene_options(options), hears) as job, ExitStack() as stack:
+        work = _Assessing(job, options, hrms, hears, stop or Event(), stack)
+        document = work.run()
+        document["timing"] = work.timing(began)
+        if options.maps is not None:
+            document["maps"] = work.maps(Path(options.maps))
+        if options.report is not None:
+            # Drawing takes libraries that take half a second to load.
+            from clippan_cli.assessment.report import write_report
+
+            hears.say("drawing the report")
+            write_report(Path(options.report), document, work.pictured)
+            document["report"] = options.report
+        return document
+
+
+def _scene_options(options: AssessOptions) -> Options:
+    register = "off" if options.convention == "dlpan" else options.register
+    return Options(
+        method=EXP,
+        consistency=0,
+        register=register,
+        sensor=options.sensor,
+        mtf_gain=options.mtf_gain,
+        src_nodata=options.src_nodata,
+        warp=options.warp,
+        memory=options.memory,
+        jobs=options.jobs,
+        device=options.device,
+    )
+
+
+def _check(options: AssessOptions, hrms: str | None) -> None:
+    """Refuse what contradicts itself, and what cannot be written, before any work."""
+    if options.convention not in CONVENTIONS:
+        raise UsageError(f"unknown convention {options.convention!r}", "known: " + ", ".join(CONVENTIONS))
+    if hrms is None and not options.methods:
+        raise UsageError(
+            "nothing to assess: neither an image nor methods are given",
+            "clippan assess hrms.tif ms.tif pan.tif, or clippan assess ms.tif pan.tif --compare gsa,mtf-glp-hpm-r",
+        )
+    if hrms is not None and (options.methods or options.reduced):
+        raise UsageError(
+            "a finished image cannot be judged one scale down, nor beside other methods",
+            "leave it out: clippan assess ms.tif pan.tif --compare … or --reduced --method …",
+        )
+    for name in options.methods:
+        method(name)
+    if options.report is not None:
+        check_report(options.report, overwrite=options.overwrite)
+    if options.maps is not None:
+        check_folder(Path(options.maps), overwrite=options.overwrite)
+
+
+def check_report(report: str, *, overwrite: bool) -> None:
+    """Refuse a report that cannot be written, before any work.
+
+    Raises:
+        OutputError: With the reason.
+    """
+    path = Path(report)
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist", f"create it: mkdir -p {path.parent}")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder", "give the name of an HTML file")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists", "choose another name, or replace it with --overwrite")
+
+
+@dataclass
+class Pictured:
+    """What pictures are drawn from.
+
+    Args:
+        job: The scene.
+        judge: Renders windows.
+        findings: Of the pass at full resolution.
+        lattice: Its windows.
+        candidates: What is shown beside MS and PAN.
+        bands: The MS bands that the candidates hold.
+    """
+
+    job: Job
+    judge: Judge
+    findings: Findings
+    lattice: Lattice
+    candidates: tuple[Candidate, ...]
+    bands: tuple[int, ...]
+
+
+class _Assessing:
+    """The making of one assessment."""
+
+    def __init__(
+        self, job: Job, options: AssessOptions, hrms: str | None, hears: Listener, stop: Event, stack: ExitStack
+    ) -> None:
+        self._job, self._options, self._hears, self._stop, self._stack = job, options, hears, stop, stack
+        self._clock = Clock()
+        self._bands = chosen_bands(options.bands, job.pair.ms.count)
+        self._image: tuple[Raster, Box] | None = None
+        self._truth: tuple[Raster, Box] | None = None
+        nodata = options.src_nodata
+        if hrms is not None:
+            self._image = open_image(stack, hrms, job.pair, self._bands, nodata, "the image")
+            check_unit(*self._image, job.known.samples, job.known.scale, job.pair.sampling, self._bands)
+        if options.reference is not None:
+            self._truth = open_image(stack, options.reference, job.pair, self._bands, nodata, "the reference")
+            if self._image is not None and self._truth[1] != self._image[1]:
+                raise InputError(
+                    f"the reference covers {_extent(self._truth[1])} of PAN's grid, "
+                    f"the image {_extent(self._image[1])}",
+                    "crop both to the same extent",
+                )
+        self.pictured: Pictured | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Judge at full resolution, one scale down, or both."""
+        job = self._job
+        document: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+            **_scene(job),
+        }
+        document["inputs"] |= {
+            "hrms": None if self._image is None else describe_raster(self._image[0]),
+            "reference": None if self._truth is None else describe_raster(self._truth[0]),
+        }
+        document |= {"blocks": None, "windows": None, "convention": None, "reduced": None}
+        document["consistency"] = self._options.consistency
+        document["bands"] = [job.pair.ms.bands[k].name or f"band {k + 1}" for k in self._bands]
+        rows = self._rows()
+        document["candidates"] = rows
+        extremes = {"lowest": 0, "highest": 0, "pixels": 0}
+        if not self._options.reduced:
+            found = self._full(document, rows)
+            extremes = dict(zip(extremes, map(int, found.extremes), strict=True))
+        if self._image is None and self._truth is None:
+            self._reduced(document, rows)
+        document["extremes"] = extremes
+        document["warnings"] = [*document["warnings"], *remarks(document, extremes)]
+        document["verdict"] = verdict(document)
+        document["indices"] = {
+            key: {"symbol": index.symbol, "unit": index.unit.strip(), "rising": index.rising, "words": index.words}
+            for key, index in CATALOGUE.items()
+        }
+        return document
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Who is judged: the image or the methods first, the anchors last."""
+        classical = _named(DEFAULT, DEFAULT_CONSISTENCY)
+        if self._image is not None:
+            rows = [{"name": Path(self._image[0].name).name, "role": "result", "method": None}]
+        else:
+            rows = [
+                {"name": _named(name, self._options.consistency), "role": "method", "method": name}
+                for name in dict.fromkeys(self._options.methods)
+                if name != EXP and _named(name, self._options.consistency) != classical
+            ]
+        return [
+            *rows,
+            {"name": classical, "role": "classical", "method": DEFAULT},
+            {"name": EXP, "role": "interpolation", "method": EXP},
+        ]
+
+    def _full(self, document: dict[str, Any], rows: list[dict[str, Any]]) -> Findings:
+        """Full resolution."""
+        job = self._job
+        known = job.known
+        area = self._image[1] if self._image else self._truth[1] if self._truth else job.pair.pan.grid.box
+        convention: Convention
+        if self._options.convention == "dlpan":
+            convention = DlpanConvention(job.pair, self._bands, known.scale, self._options.memory)
+            known = replace(known, sampling=convention.sampling)
+        else:
+            convention = SceneConvention(known.sampling, self._bands)
+        truth = None
+        if self._truth is not None:
+            inside = _shrunk(self._truth[1], convention.border)
+            peak = peak_of(self._truth[0], known.scale)
+            truth = Truth(FromFile("truth", *self._truth), inside, peak)
+        images = () if self._image is None else (FromFile(rows[0]["name"], *self._image),)
+        methods = [row for row in rows if row["method"] is not None]
+        case, judge = self._case(job.pair, known, convention, area, images, methods, truth)
+        found = self._judged(judge, case, "assessing")
+        self._refuse_empty(found, rows)
+        ratio = convention.sampling.ratio[0]
+        for row in rows:
+            name = row["name"]
+            row["full"], row["by_band"] = full_indices(found.sums[name], ratio)
+            row["common"], _ = full_indices(found.common[name], ratio)
+            if truth is not None:
+                row["truth"], per_band = truth_indices(found.sums[name], ratio, truth.peak / known.scale)
+                row["by_band"] |= per_band
+        sums = found.sums[rows[0]["name"]]
+        document["blocks"] = {
+            "side": BLOCK,
+            "judged": sums.count("blocks"),
+            "skipped": sums.count("blocks_skipped"),
+            "judged_at_ms": sums.count("low_blocks"),
+        }
+        document["windows"] = {"all": len(case.lattice.cells), "anchors": len(case.chosen)}
+        document["convention"] = {
+            "name": convention.name,
+            "words": convention.words,
+            "phases": [list(phase) for phase in convention.sampling.phases],
+            "gains": list(convention.sampling.gains),
+            "peak": None if truth is None else truth.peak,
+            "border": convention.border if truth is not None else 0,
+        }
+        shown = [*case.everywhere, *case.anchors][: 1 if self._image else None]
+        if self._image is not None:
+            shown = [case.everywhere[0], *(each for each in case.anchors if each.name != EXP)]
+        self.pictured = Pictured(job, judge, found, case.lattice, tuple(shown), self._bands)
+        return found
+
+    def _reduced(self, document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        """One scale down, where the measured MS is the truth."""
+        job = self._job
+        with TemporaryDirectory(prefix="clippan-") as folder:
+            self._hears.say("degrading MS and PAN by Wald's protocol")
+            with write_reduced(job.pair, job.known.sampling, Path(folder)) as pair:
+                known = survey(pair, "off", job.plan.workers)
+                convention = SceneConvention(known.sampling, self._bands)
+                area = pair.pan.grid.box
+                peak = peak_of(job.pair.ms, job.known.scale)
+                truth = Truth(FromFile("truth", job.pair.ms, area, self._bands), _shrunk(area, convention.border), peak)
+                case, judge = self._case(pair, known, convention, area, (), rows, truth, blind=True)
+                found = self._judged(judge, case, "assessing one scale down")
+                for row in rows:
+                    row["reduced"], row["reduced_by_band"] = truth_indices(
+                        found.sums[row["name"]], convention.sampling.ratio[0], peak / known.scale
+                    )
+                document["reduced"] = {
+                    "words": "Wald's protocol: MS through its own MTF, PAN through PAN's, at the measured phase; "
+                    "the truth is MS",
+                    "pixels": found.sums[rows[0]["name"]].count("truth_pixels"),
+                    "peak": peak,
+                    "border": convention.border,
+                }
+
+    def _case(
+        self,
+        pair: Pair,
+        known: Survey,
+        convention: Convention,
+        area: Box,
+        images: tuple[Candidate, ...],
+        rows: Sequence[dict[str, Any]],
+        truth: Truth | None,
+        *,
+        blind: bool = False,
+    ) -> tuple[Case, Judge]:
+        """Fit the methods, lay out the windows."""
+        job, options = self._job, self._options
+        halos = [self._halo(row, known) for row in rows]
+        bands = pair.ms.count
+        side = window_side(bands, max(halos) + convention.reach, job.plan.workers, options.memory)
+        lattice = cut(area, convention.sampling, pair.ms.grid.shape, side)
+        chosen = lattice.spread(ANCHOR_WINDOWS * (1024 // side) ** 2)
+        moments = self._moments(pair, known, rows, lattice, chosen)
+        anchors = tuple(
+            Interpolated(EXP)
+            if row["method"] == EXP
+            else Fused(
+                row["name"],
+                halo,
+                method(row["method"]).fit(Statistics(known.sampling, moments, known.samples)),
+                self._steps(row),
+                self._bands,
+            )
+            for row, halo in zip(rows, halos, strict=True)
+        )
+        case = Case(
+            pair,
+            convention,
+            lattice,
+            known.scale,
+            self._bands,
+            images,
+            anchors,
+            frozenset(chosen),
+            truth,
+            blind,
+        )
+        limits = None if self._image is None else whole_type(self._image[0])
+        edges = None if self._image is None else ranges(known.samples, known.scale, self._bands)
+        return case, Judge(case, job.device, job.plan.workers, job.memory, limits, edges, self._stop)
+
+    def _moments(
+        self, pair: Pair, known: Survey, rows: Sequence[dict[str, Any]], lattice: Lattice, chosen: Sequence[Any]
+    ) -> Moments:
+        """What all methods ask for, in one pass; over the chosen windows where they are not all."""
+        features = tuple(dict.fromkeys(name for row in rows for name in method(row["method"]).features))
+        if not features:
+            return no_moments(pair.ms.count)
+        cores = None if len(chosen) == len(lattice.cells) else [cell.ms for cell in chosen]
+        areas = [lattice.common] if cores is None else cores
+        self._hears.begin("statistics", sum(area.shape[0] * area.shape[1] for area in areas))
+        return gather(
+            pair,
+            known,
+            features,
+            side=1024,
+            workers=self._job.plan.workers,
+            device=self._job.device,
+            clock=self._clock,
+            progress=self._hears.advance,
+            cores=cores,
+        )
+
+    def _steps(self, row: dict[str, Any]) -> int:
+        """The anchor is always the same; what the user compares ends as the user says."""
+        return DEFAULT_CONSISTENCY if row["role"] == "classical" else self._options.consistency
+
+    def _halo(self, row: dict[str, Any], known: Survey) -> int:
+        return 0 if row["method"] == EXP else total_halo(method(row["method"]), known.sampling, self._steps(row))
+
+    def _judged(self, judge: Judge, case: Case, what: str) -> Findings:
+        cells = case.lattice.cells if case.everywhere else case.chosen
+        self._hears.begin(what, sum(cell.pan.shape[0] * cell.pan.shape[1] for cell in cells))
+        return judge.run(self._hears.advance, self._clock)
+
+    def _refuse_empty(self, found: Findings, rows: list[dict[str, Any]]) -> None:
+        sums = found.sums[rows[0]["name"]]
+        if sums.count("low_pixels") == 0 and sums.count("rho_pixels") == 0:
+            what = "the methods" if self._image is None else self._image[0].name
+            raise InputError(
+                f"{what}: no pixel is valid together with MS and PAN", "check the nodata values (--src-nodata)"
+            )
+
+    def timing(self, began: float) -> dict[str, Any]:
+        """What it took."""
+        return {
+            "seconds": round(time.perf_counter() - began, 3),
+            "read": round(self._clock.read, 3),
+            "compute": round(self._clock.compute, 3),
+            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            "threads": self._job.plan.workers,
+            "processors": os.cpu_count(),
+        }
+
+    def maps(self, folder: Path) -> list[str]:
+        """Write the maps of the first candidate."""
+        if self.pictured is None:
+            raise UsageError("there are no maps one scale down", "leave out --maps, or --reduced")
+        name = self.pictured.candidates[0].name
+        return write_maps(
+            folder, self.pictured.findings.maps[name], self._job.pair.pan.grid.crop(self.pictured.lattice.area)
+        )
+
+
+def _scene(job: Job) -> dict[str, Any]:
+    """What was found out about the scene, without what only sharpening needs."""
+    document = describe_scene(job)
+    document.pop("options")
+    return document
+
+
+def _named(name: str, consistency: int) -> str:
+    return name if consistency == 0 or name == EXP else f"{name} + {consistency} BP"
+
+
+def _shrunk(box: Box, by: int) -> Box:
+    """Without a border, where the box is large enough to have one."""
+    return Box(*(Span(s.start + by, s.stop - by) if s.size > 4 * by else s for s in box))
+
+
+def _extent(box: Box) -> str:
+    return f"rows {box.rows.start}–{box.rows.stop}, columns {box.cols.start}–{box.cols.stop}"

@@ -1,0 +1,162 @@
+"""The image to judge: does it belong to the scene, and in which unit is it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+
+from clippan_cli.errors import InputError, UsageError
+from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.scene.pair import Pair
+from clippan_cli.scene.raster import Raster
+
+_FAR = 0.02
+_SCALES = (0.5, 2.0)
+
+
+def open_image(
+    stack: ExitStack, path: str, pair: Pair, bands: tuple[int, ...], src_nodata: float | str | None, what: str
+) -> tuple[Raster, Box]:
+    """Open an image on PAN's grid, or on a part of it.
+
+    Args:
+        stack: Closes it.
+        path: The file.
+        pair: The scene.
+        bands: The MS bands that it should hold, counted from 0.
+        src_nodata: Its nodata value, if it declares none.
+        what: What to call it in an error.
+
+    Returns:
+        The raster, and where it lies on PAN's grid.
+
+    Raises:
+        InputError: It does not belong to the scene, with the numbers.
+    """
+    raster = stack.enter_context(Raster([path]))
+    if src_nodata is not None and raster.nodata is None and not raster.declares_mask:
+        raster = stack.enter_context(Raster([path], src_nodata))
+    if raster.count != len(bands):
+        raise InputError(
+            f"{what} has {raster.count} bands, MS has {len(bands)}: {path}",
+            "name the MS bands that it holds, in its order: -b 3,2,1"
+            if raster.count < pair.ms.count
+            else "give the image that was sharpened from this MS",
+        )
+    return raster, _lies(raster, pair.pan, what)
+
+
+def _lies(raster: Raster, pan: Raster, what: str) -> Box:
+    """Where an image lies on PAN's grid."""
+    grid, fine = raster.grid, pan.grid
+    if not grid.georeferenced and grid.shape == fine.shape:
+        return fine.box
+    if grid.crs is not None and fine.crs is not None and grid.crs != fine.crs:
+        raise InputError(
+            f"different CRS: {what} is in {grid.crs.to_string()}, PAN in {fine.crs.to_string()}",
+            "assess the image on PAN's own grid, before it is reprojected",
+        )
+    relative = grid.relative_to(fine)
+    if max(abs(relative.a - 1), abs(relative.e - 1)) * max(grid.shape) > _FAR or not grid.north_up:
+        raise InputError(
+            f"{what} lies on another grid than PAN: its pixel is {grid.pixel[1]:.6g} × {grid.pixel[0]:.6g}, "
+            f"PAN's {fine.pixel[1]:.6g} × {fine.pixel[0]:.6g}",
+            "assess the image on PAN's own grid, before it is resampled",
+        )
+    col, row = relative.c, relative.f
+    start = round(row), round(col)
+    if max(abs(row - start[0]), abs(col - start[1])) > _FAR:
+        raise InputError(
+            f"{what} lies between PAN's pixels: its corner is at row {row:.2f}, column {col:.2f} of PAN",
+            "assess the image on PAN's own grid, before it is resampled",
+        )
+    box = Box(*(Span(first, first + side) for first, side in zip(start, grid.shape, strict=True)))
+    if min(start) < 0 or any(span.stop > side for span, side in zip(box, fine.shape, strict=True)):
+        raise InputError(
+            f"{what} covers rows {box.rows.start}–{box.rows.stop} and columns {box.cols.start}–{box.cols.stop} "
+            f"of PAN's grid, PAN has {fine.shape[0]} rows and {fine.shape[1]} columns",
+            "crop it to PAN's extent first: rio clip hrms.tif clipped.tif --like pan.tif",
+        )
+    return box
+
+
+def check_unit(
+    raster: Raster, area: Box, samples: tuple[Sample, ...], scale: float, sampling: Sampling, bands: tuple[int, ...]
+) -> None:
+    """Compare the image's band means with those of MS on the samples of the survey.
+
+    Raises:
+        InputError: They differ by more than a factor of two.
+    """
+    factors, theirs, known = [], [], []
+    for sample in samples:
+        outer = sampling.pan_box(sample.ms_box, 0, (area.rows.stop, area.cols.stop))
+        spans = [Span(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(outer, area, strict=True)]
+        if min(span.size for span in spans) < 1:
+            continue
+        pixels, valid = raster.read(Box(*(Span(*part) for part in _own(spans, area))))
+        for k, band in enumerate(bands):
+            good = slice(None) if valid is None else valid[k if len(valid) > 1 else 0]
+            chosen = sample.ms[band][sample.ms_valid[band]]
+            if pixels[k][good].size and chosen.numel():
+                ours, ms = float(pixels[k][good].mean()), float(chosen.mean()) * scale
+                if ms != 0:
+                    factors.append(ours / ms)
+                    theirs.append(ours)
+                    known.append(ms)
+    if not factors:
+        return
+    factor = float(np.median(factors))
+    if not _SCALES[0] <= factor <= _SCALES[1]:
+        raise InputError(
+            f"{raster.name} is in another unit than MS: its mean is {np.mean(theirs):.6g}, that of MS "
+            f"{np.mean(known):.6g} ({factor:.4g} times)",
+            "assess the image in MS's unit, before it is scaled or converted",
+        )
+
+
+def _own(spans: list[Span], area: Box) -> list[tuple[int, int]]:
+    return [(s.start - outer.start, s.stop - outer.start) for s, outer in zip(spans, area, strict=True)]
+
+
+def peak_of(raster: Raster, scale: float) -> float:
+    """The highest value that a pixel can have, in DN: from the file's bit depth, else from what was seen.
+
+    Args:
+        raster: The truth.
+        scale: A power of two that no pixel of the samples exceeds.
+    """
+    bits = raster.datasets[0].tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+    if bits is not None:
+        return float(2 ** int(bits) - 1)
+    if raster.dtype == "uint8":
+        return 255.0
+    return scale - 1 if scale > 1 else scale
+
+
+def chosen_bands(bands: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
+    """The MS bands that the image holds, counted from 0.
+
+    Raises:
+        UsageError: MS has no such band.
+    """
+    if bands is None:
+        return tuple(range(count))
+    wrong = [band for band in bands if not 1 <= band <= count]
+    if wrong:
+        raise UsageError(f"MS has no band {wrong[0]}: it has {count}", "bands are counted from 1")
+    return tuple(band - 1 for band in bands)
+
+
+def ranges(samples: tuple[Sample, ...], scale: float, bands: tuple[int, ...]) -> np.ndarray:
+    """Lowest and highest DN of each band, a little beyond what MS shows: ``(C, 2)``."""
+    rows = []
+    for band in bands:
+        values = torch.cat([sample.ms[band][sample.ms_valid[band]] for sample in samples]).double() * scale
+        low, high = (float(np.quantile(values.numpy(), q)) for q in (0.001, 0.999)) if len(values) else (0.0, 1.0)
+        margin = 0.15 * (high - low) or 1.0
+        rows.append((max(low - margin, min(0.0, low)), high + margin))
+    return np.array(rows)

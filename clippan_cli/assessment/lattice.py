@@ -1,0 +1,136 @@
+"""How a scene is cut into windows for judging, so that no value depends on the cut."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clippan_cli.errors import InputError
+from clippan_cli.metrics.blocks import BLOCK
+from clippan_cli.physics.sampling import Box, Sampling, Span
+
+SIDES = (1024, 512, 256)
+
+_BASE_BYTES = 560 << 20
+_PLANES = 20
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One window.
+
+    Args:
+        pan: The PAN pixels that it judges; whole blocks, but at the end of the scene.
+        ms: The MS pixels that it judges; whole blocks, but at the end of the scene.
+    """
+
+    pan: Box
+    ms: Box
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Blocks and windows of a judged area.
+
+    Blocks of ``BLOCK`` PAN pixels are anchored at the area's first pixel, those of ``BLOCK`` MS pixels at the first MS
+    pixel whose centre lies in it. Windows hold whole blocks of both kinds.
+
+    Args:
+        area: What is judged, on PAN's grid.
+        common: The MS pixels whose centres lie in it.
+        cells: The windows.
+    """
+
+    area: Box
+    common: Box
+    cells: tuple[Cell, ...]
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Rows and columns of blocks of PAN pixels."""
+        return self.area.rows.size // BLOCK, self.area.cols.size // BLOCK
+
+    def at(self, cell: Cell) -> tuple[int, int]:
+        """Row and column of a window's first block of PAN pixels."""
+        return (
+            (cell.pan.rows.start - self.area.rows.start) // BLOCK,
+            (cell.pan.cols.start - self.area.cols.start) // BLOCK,
+        )
+
+    def spread(self, most: int) -> tuple[Cell, ...]:
+        """At most so many windows, spread evenly over the area."""
+        if len(self.cells) <= most:
+            return self.cells
+        # Multiples of the golden ratio fill the unit interval evenly and fall in step with no row of windows.
+        ranks = np.argsort(np.arange(len(self.cells)) * _GOLDEN % 1.0, kind="stable")[:most]
+        return tuple(self.cells[index] for index in sorted(ranks))
+
+
+def cut(area: Box, sampling: Sampling, ms_shape: tuple[int, int], side: int) -> Lattice:
+    """Cut an area into windows of about ``side`` PAN pixels.
+
+    Args:
+        area: On PAN's grid.
+        sampling: Where MS lies on PAN.
+        ms_shape: Of the MS image.
+        side: PAN pixels along a window.
+
+    Raises:
+        InputError: The area is smaller than a block, or MS does not reach it.
+    """
+    if min(area.shape) < BLOCK:
+        raise InputError(
+            f"the image of {area.shape[1]} × {area.shape[0]} px is smaller than a block of {BLOCK} px",
+            "the indices are means over blocks: assess a larger image",
+        )
+    pans, commons, mses = [], [], []
+    for axis in (0, 1):
+        common = _common(area[axis], sampling.nominal[axis], sampling.ratio[axis], ms_shape[axis])
+        edges = _ms_edges(common, sampling.ratio[axis], side)
+        mses.append([Span(int(a), int(b)) for a, b in pairwise(edges)])
+        starts = _pan_edges(edges, area[axis], sampling.nominal[axis], sampling.ratio[axis])
+        pans.append([Span(int(a), int(b)) for a, b in pairwise(starts)])
+        commons.append(common)
+    cells = tuple(
+        Cell(Box(pan_rows, pan_cols), Box(ms_rows, ms_cols))
+        for pan_rows, ms_rows in zip(pans[0], mses[0], strict=True)
+        for pan_cols, ms_cols in zip(pans[1], mses[1], strict=True)
+    )
+    return Lattice(area, Box(*commons), cells)
+
+
+def _common(span: Span, phase: float, ratio: float, limit: int) -> Span:
+    """The MS pixels of one axis whose centres lie in a span of PAN pixels."""
+    start = max(0, math.ceil((span.start - 0.5 - phase) / ratio))
+    stop = min(limit, math.floor((span.stop - 0.5 - phase) / ratio) + 1)
+    if stop <= start:
+        raise InputError("no MS pixel lies in the image to assess", "check that the files show the same scene")
+    return Span(start, stop)
+
+
+def _ms_edges(common: Span, ratio: float, side: int) -> NDArray[np.int64]:
+    """Where windows begin and end, in MS pixels."""
+    step = BLOCK * max(1, round(side / (BLOCK * ratio)))
+    count = max(1, round(common.size / step))
+    return np.append(common.start + step * np.arange(count), common.stop)
+
+
+def _pan_edges(edges: NDArray[np.int64], span: Span, phase: float, ratio: float) -> NDArray[np.int64]:
+    """The same edges on PAN's grid, moved to the nearest edge of a block."""
+    at = phase + ratio * (edges[1:-1] - 0.5) + 0.5
+    inner = span.start + BLOCK * np.rint((at - span.start) / BLOCK).astype(np.int64)
+    return np.concatenate([[span.start], inner, [span.stop]])
+
+
+def window_side(bands: int, halo: int, workers: int, memory: int) -> int:
+    """The longest side (PAN pixels) of a window that fits into the memory."""
+    for side in SIDES:
+        pixels = (1.5 * side + 2 * halo) * (side + 2 * halo)
+        if _BASE_BYTES + workers * _PLANES * (bands + 1) * pixels * 4 <= memory:
+            return side
+    return SIDES[-1]

@@ -1,0 +1,75 @@
+"""The maps as GeoTIFF: a pixel a block, with georeference."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import rasterio
+from affine import Affine
+
+from clippan_cli.assessment.tally import Maps
+from clippan_cli.errors import OutputError
+from clippan_cli.metrics.blocks import BLOCK
+from clippan_cli.scene.grid import Grid
+
+TITLES = {
+    "d_s": ("D_s", "spatial distortion"),
+    "d_lambda": ("D_λ", "change of the qualities between bands"),
+    "spectral": ("D_λᴷ", "spectral distortion: 1 − Q2n of the image seen through the MTF"),
+}
+"""Symbol and words of each map; 0 is perfect in all of them."""
+
+
+def shown(maps: Maps) -> Maps:
+    """The maps that are shown, each 0 where the image is perfect."""
+    out = {key: maps[key] for key in ("d_s", "d_lambda") if key in maps}
+    return out | {"spectral": 1 - maps["consistent"]}
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that does not take the maps, before any work.
+
+    Raises:
+        OutputError: With the reason.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is no folder", "give the name of a folder")
+    if not folder.parent.is_dir():
+        raise OutputError(f"the folder {folder.parent} does not exist", f"create it: mkdir -p {folder.parent}")
+    for key in TITLES:
+        if (folder / f"{key}.tif").exists() and not overwrite:
+            raise OutputError(f"{folder / key}.tif exists", "choose another folder, or replace it with --overwrite")
+
+
+def write_maps(folder: Path, maps: Maps, grid: Grid) -> list[str]:
+    """Write one file a map.
+
+    Args:
+        folder: Created if need be.
+        maps: Of one candidate.
+        grid: Of the judged area.
+
+    Returns:
+        The paths.
+    """
+    paths = {key: folder / f"{key}.tif" for key in shown(maps)}
+    folder.mkdir(exist_ok=True)
+    for key, values in shown(maps).items():
+        symbol, words = TITLES[key]
+        with rasterio.open(
+            paths[key],
+            "w",
+            driver="GTiff",
+            count=1,
+            height=values.shape[0],
+            width=values.shape[1],
+            dtype="float32",
+            nodata=math.nan,
+            crs=grid.crs,
+            transform=grid.transform @ Affine.scale(BLOCK),
+            compress="DEFLATE",
+        ) as target:
+            target.write(values, 1)
+            target.descriptions = [f"{symbol}: {words}, blocks of {BLOCK} px"]
+    return [str(path) for path in paths.values()]

@@ -1,0 +1,75 @@
+"""Quality with no reference: the QNR family, in the conventions of DLPan 1.0.
+
+All of it works at PAN's resolution on distinct blocks of 32 pixels. QNR alone says little: plain interpolation has
+D_λ = 0 and scores high. Read it beside that of interpolation.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from torch import Tensor
+
+from clippan_cli.metrics.blocks import BLOCK, Blocks, quality
+from clippan_cli.metrics.hypercomplex import q2n
+
+
+def d_lambda(fused: Tensor, ms_up: Tensor, block: int = BLOCK) -> Tensor:
+    """Spectral distortion D_λ (Alparone et al. 2008): how far the mutual qualities of the bands have changed.
+
+    Args:
+        fused: ``(C, H, W)``.
+        ms_up: ``(C, H, W)``, the interpolated MS.
+        block: Side of a block in pixels.
+    """
+    return mean_change(between_bands(Blocks(fused, block)), between_bands(Blocks(ms_up, block)))
+
+
+def d_s(fused: Tensor, ms_up: Tensor, pan: Tensor, pan_low: Tensor, block: int = BLOCK) -> Tensor:
+    """Spatial distortion D_s (Alparone et al. 2008): how far the qualities of the bands with PAN have changed.
+
+    Args:
+        fused: ``(C, H, W)``.
+        ms_up: ``(C, H, W)``, the interpolated MS.
+        pan: ``(H, W)``.
+        pan_low: ``(1 or C, H, W)``, PAN without what MS cannot resolve.
+        block: Side of a block in pixels.
+    """
+    with_pan = against(Blocks(fused, block), Blocks(pan[None], block))
+    return mean_change(with_pan, against(Blocks(ms_up, block), Blocks(pan_low, block)))
+
+
+def d_lambda_k(seen: Tensor, ms: Tensor, block: int = BLOCK) -> Tensor:
+    """Spectral distortion D_λ^K (Khan et al. 2009): 1 - Q2n of MS and the fused image seen through the sensor's MTF.
+
+    Convention a (DLPan): both at PAN's resolution, ``seen`` filtered but not decimated, against the interpolated MS.
+    Convention b (Vivone et al. 2021): both at MS's resolution, ``seen`` decimated, against MS itself.
+
+    Args:
+        seen: ``(C, H, W)``.
+        ms: ``(C, H, W)``.
+        block: Side of a block in pixels.
+    """
+    return 1 - q2n(seen, ms, block)
+
+
+def qnr(spectral: Tensor, spatial: Tensor) -> Tensor:
+    """(1 - D_λ)·(1 - D_s); with D_λ^K in place of D_λ it is HQNR (Aiazzi et al. 2014)."""
+    return (1 - spectral) * (1 - spatial)
+
+
+def between_bands(bands: Blocks) -> list[Tensor]:
+    """Q of each pair of bands ``(0, 1), (0, 2) … (1, 2) …``, block by block."""
+    return [quality(bands, i, bands, j) for i, j in combinations(range(len(bands)), 2)]
+
+
+def against(bands: Blocks, pan: Blocks) -> list[Tensor]:
+    """Q of each band with PAN, or with PAN as that band sees it, block by block."""
+    return [quality(bands, k, pan, k if len(pan) > 1 else 0) for k in range(len(bands))]
+
+
+def mean_change(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """Mean absolute difference of mean qualities."""
+    changes = [(mine.mean() - other.mean()).abs() for mine, other in zip(ours, theirs, strict=True)]
+    total: Tensor = sum(changes[1:], changes[0])
+    return total / len(changes)
