@@ -46,6 +46,8 @@ ANCHOR_WINDOWS = 16
 
 EXP = "exp"
 
+_CACHED = 6
+
 
 def assess(
     ms: Sequence[str],
@@ -76,7 +78,9 @@ def assess(
     began = time.perf_counter()
     options, hears = options or AssessOptions(), listener or Deaf()
     _check(options, hrms)
-    with prepared(ms, pan, _scene_options(options), hears) as job, ExitStack() as stack:
+    # Windows look beyond their edges: the blocks of two rows of windows should stay at hand.
+    cache = options.memory // _CACHED
+    with prepared(ms, pan, _scene_options(options), hears, cache) as job, ExitStack() as stack:
         work = _Assessing(job, options, hrms, hears, stop or Event(), stack)
         document = work.run()
         document["timing"] = work.timing(began)

@@ -82,7 +82,7 @@ def full_indices(sums: Sums, ratio: float) -> tuple[dict[str, Value], dict[str, 
         count = sums.count("blocks")
         spatial = np.abs(sums["with_pan"] - sums["with_pan_ms"]) / count
         values["d_s"], by_band["d_s"] = float(spatial.mean()), spatial.tolist()
-        if len(sums["between"]):
+        if "between" in sums.values:
             spectral = np.abs(sums["between"] - sums["between_ms"]) / count
             values["d_lambda"] = float(spectral.mean())
             by_band["d_lambda"] = _of_each_band(spectral, len(spatial))

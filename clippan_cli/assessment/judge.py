@@ -291,11 +291,15 @@ class Judge:
         total = fused[0].numel() if known is None else int(known.sum())
         if self._limits is None:
             return np.array([0, 0, total])
-        ends = []
-        for edge, end in zip(self._limits, ("low", "high"), strict=True):
-            extreme = fused <= edge / self._case.scale if end == "low" else fused >= edge / self._case.scale
-            hit = extreme.any(0)
-            ends.append(int((hit if known is None else hit & known).sum()))
+        low, high = (limit / self._case.scale for limit in self._limits)
+        lowest, highest = (float(end) for end in fused.aminmax())
+        ends = [
+            0 if not reached else int((extreme() if known is None else extreme() & known).sum())
+            for reached, extreme in (
+                (lowest <= low, lambda: (fused <= low).any(0)),
+                (highest >= high, lambda: (fused >= high).any(0)),
+            )
+        ]
         return np.array([*ends, total])
 
     def _look(self, window: Window) -> NDArray[np.float32]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,11 +14,14 @@ from torch import Tensor
 from clippan_cli.assessment.convention import View
 from clippan_cli.assessment.lattice import Cell
 from clippan_cli.metrics.blocks import BLOCK, Blocks
-from clippan_cli.metrics.hypercomplex import q2n_map
+from clippan_cli.metrics.hypercomplex import q2n_map, quality_of_all
 from clippan_cli.metrics.local import REACH, box_mean, local_correlation
 from clippan_cli.metrics.qnr import against, between_bands
 from clippan_cli.metrics.reference import SSIM_REACH, sobel, spectral_angles, ssim_map
 from clippan_cli.physics.sampling import Box, Span
+
+_STRIP = 8 * BLOCK
+_CORRELATED = 2048 * 2048
 
 Maps = dict[str, NDArray[np.float32]]
 """Block by block, NaN where a block was skipped."""
@@ -97,28 +101,46 @@ def full_resolution(window: Window, area: Box) -> tuple[Sums, Maps]:
 
 def _blocks_of_pan(window: Window, sums: Sums, maps: Maps) -> None:
     """Q between bands, Q with PAN, and Q2n of the filtered image: D_λ, D_s and D_λ^K (a)."""
-    at = (slice(None), *window.judged)
-    view, device = window.view, window.fused.device
-    good = _whole_blocks(window.valid, window.judged, window.cell.pan.shape, device)
+    filtered = window.view.filtered(window.fused, window.valid)
+    strips = [_strip_of_blocks(window, filtered, box) for box in _strips(window.cell.pan)]
+    for part, _ in strips:
+        sums += part
+    for name in strips[0][1]:
+        maps[name] = np.concatenate([part[name] for _, part in strips])
+
+
+def _strip_of_blocks(window: Window, filtered: Tensor, box: Box) -> tuple[Sums, Maps]:
+    sums, maps = Sums(), Maps()
+    at = (slice(None), *box.within(window.pan_box))
+    view = window.view
+    good = _whole_blocks(window.valid, at[1:], box.shape, window.fused.device)
     fused, ms_up = Blocks(window.fused[at]), Blocks(view.ms_up[at])
     pan, pan_low = Blocks(view.pan[None][at]), Blocks(view.pan_low[at])
-    between, between_ms = _stacked(between_bands(fused)), _stacked(between_bands(ms_up))
-    with_pan, with_pan_ms = _stacked(against(fused, pan)), _stacked(against(ms_up, pan_low))
-    consistent = q2n_map(view.filtered(window.fused, window.valid)[at], view.ms_up[at])
+    with_pan, with_pan_ms = against(fused, pan), against(ms_up, pan_low)
+    consistent = quality_of_all(Blocks(filtered[at]), ms_up)
     sums.add("blocks", float(good.sum()))
     sums.add("blocks_skipped", float((~good).sum()))
     for name, value in (
-        ("between", between),
-        ("between_ms", between_ms),
         ("with_pan", with_pan),
         ("with_pan_ms", with_pan_ms),
         ("consistent", consistent[None]),
     ):
         sums.add(name, torch.where(good, value, 0.0))
     maps["d_s"] = _map((with_pan - with_pan_ms).abs().mean(0), good)
-    if len(between):
+    if len(fused) > 1:
+        between, between_ms = between_bands(fused), between_bands(ms_up)
+        sums.add("between", torch.where(good, between, 0.0))
+        sums.add("between_ms", torch.where(good, between_ms, 0.0))
         maps["d_lambda"] = _map((between - between_ms).abs().mean(0), good)
     maps["consistent"] = _map(consistent, good)
+    return sums, maps
+
+
+def _strips(box: Box) -> list[Box]:
+    """Whole rows of blocks, few enough for the processor's cache; the last strip takes the rest."""
+    count = max(1, box.rows.size // _STRIP)
+    edges = [box.rows.start + _STRIP * i for i in range(count)] + [box.rows.stop]
+    return [Box(Span(start, stop), box.cols) for start, stop in pairwise(edges)]
 
 
 def _blocks_of_ms(window: Window, sums: Sums, maps: Maps) -> None:
@@ -148,11 +170,30 @@ def _errors(name: str, ours: Tensor, truth: Tensor, good: Tensor, sums: Sums) ->
 
 
 def _local_correlation(window: Window, area: Box, sums: Sums) -> None:
-    at = (slice(None), *_grown(window.cell.pan, REACH, area).within(window.pan_box))
-    correlation = local_correlation(window.fused[at], window.view.pan[None][at][0])
-    good = _surely_valid(window.valid, at, correlation.shape[1:], REACH, window.fused.device)
-    sums.add("rho", torch.where(good, correlation, 0.0))
-    sums.add("rho_pixels", float(good.sum()))
+    every = correlation_step(area)
+    for box in _strips(window.cell.pan):
+        part = Sums()
+        at = (slice(None), *_sampled(_grown(box, REACH, area), area, every).within(window.pan_box))
+        correlation = local_correlation(window.fused[at], window.view.pan[None][at][0], REACH, every)
+        good = _surely_valid(window.valid, at, REACH, every)
+        part.add("rho", _kept(correlation, good))
+        part.add("rho_pixels", float(correlation[0].numel() if good is None else good.sum()))
+        sums += part
+
+
+def correlation_step(area: Box) -> int:
+    """Every how many-th pixel local correlation is taken: all of them up to some 2048 × 2048."""
+    return max(1, round(math.sqrt(area.shape[0] * area.shape[1] / _CORRELATED)))
+
+
+def _sampled(box: Box, area: Box, every: int) -> Box:
+    """A box whose first inner pixel is one of every n-th of the area."""
+    return Box(
+        *(
+            Span(span.start + -(span.start + REACH - outer.start) % every, span.stop)
+            for span, outer in zip(box, area, strict=True)
+        )
+    )
 
 
 def against_truth(window: Window, truth: Tensor, good: Tensor | None, inside: Box, peak: float) -> Sums:
@@ -184,9 +225,9 @@ def against_truth(window: Window, truth: Tensor, good: Tensor | None, inside: Bo
 def _edges(window: Window, truth: Tensor, known: Tensor | None, box: Box, sums: Sums) -> None:
     at = (slice(None), *box.within(window.pan_box))
     ours, theirs = sobel(window.fused[at]), sobel(truth[at])
-    good = _surely_valid(known, at, ours.shape[1:], 1, truth.device)
+    good = _surely_valid(known, at, 1)
     for name, product in (("both", ours * theirs), ("ours", ours**2), ("theirs", theirs**2)):
-        sums.add(f"sobel_{name}", torch.where(good, product, 0.0))
+        sums.add(f"sobel_{name}", _kept(product, good))
 
 
 def _structure(window: Window, truth: Tensor, known: Tensor | None, box: Box, peak: float, sums: Sums) -> None:
@@ -194,9 +235,9 @@ def _structure(window: Window, truth: Tensor, known: Tensor | None, box: Box, pe
         return
     at = (slice(None), *box.within(window.pan_box))
     similarity = ssim_map(window.fused[at], truth[at], peak)
-    good = _surely_valid(known, at, similarity.shape[1:], SSIM_REACH, truth.device)
-    sums.add("ssim", torch.where(good, similarity, 0.0))
-    sums.add("ssim_pixels", float(good.sum()))
+    good = _surely_valid(known, at, SSIM_REACH)
+    sums.add("ssim", _kept(similarity, good))
+    sums.add("ssim_pixels", float(similarity[0].numel() if good is None else good.sum()))
 
 
 def _whole_blocks(valid: Tensor | None, at: tuple[slice, ...], shape: tuple[int, int], device: torch.device) -> Tensor:
@@ -208,13 +249,15 @@ def _whole_blocks(valid: Tensor | None, at: tuple[slice, ...], shape: tuple[int,
     return inside.reshape(rows, BLOCK, cols, BLOCK).all(3).all(1)
 
 
-def _surely_valid(
-    valid: Tensor | None, at: tuple[slice, ...], shape: Sequence[int], reach: int, device: torch.device
-) -> Tensor:
-    """Where a filter of some reach sees valid pixels only."""
+def _surely_valid(valid: Tensor | None, at: tuple[slice, ...], reach: int, every: int = 1) -> Tensor | None:
+    """Where a filter of some reach sees valid pixels only; None where it always does."""
     if valid is None:
-        return torch.ones(*shape, dtype=torch.bool, device=device)
-    return box_mean(valid[at[1:]][None].float(), reach)[0] > 1 - 0.5 / (2 * reach + 1) ** 2
+        return None
+    return box_mean(valid[at[1:]][None].float(), reach)[0, ::every, ::every] > 1 - 0.5 / (2 * reach + 1) ** 2
+
+
+def _kept(x: Tensor, good: Tensor | None) -> Tensor:
+    return x if good is None else torch.where(good, x, 0.0)
 
 
 def _grown(box: Box, by: int, limit: Box) -> Box:
@@ -234,11 +277,6 @@ def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     if first is None or second is None:
         return second if first is None else first
     return first & second
-
-
-def _stacked(parts: list[Tensor]) -> Tensor:
-    """``(n, rows, cols)``, n = 0 where there is no pair."""
-    return torch.stack(parts) if parts else torch.zeros(0, 1, 1)
 
 
 def _map(values: Tensor, good: Tensor) -> NDArray[np.float32]:

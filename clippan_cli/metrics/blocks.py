@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 BLOCK = 32
 """Side of a block in pixels, as the field counts."""
 
-_ROUNDING = 8.0
+_ROUNDING = 2.0
 
 
 class Blocks:
@@ -24,12 +26,11 @@ class Blocks:
     def __init__(self, x: Tensor, side: int = BLOCK) -> None:
         planes, rows, cols = len(x), x.shape[1] // side, x.shape[2] // side
         cells = x[:, : rows * side, : cols * side].reshape(planes, rows, side, cols, side)
-        mean = cells.mean((2, 4), keepdim=True)
-        self._centred = cells - mean
         self._pixels = side * side
-        self.mean = mean[:, :, 0, :, 0]
+        self.mean = _total(cells) / self._pixels
         """``(C, rows, cols)`` of blocks."""
-        variance = self._mean_of(self._centred**2, (2, 4))
+        self._centred = cells - self.mean[:, :, None, :, None]
+        variance = _total(self._centred**2) / (self._pixels - 1)
         noise = (_ROUNDING * torch.finfo(x.dtype).eps * self.mean) ** 2
         self.variance = torch.where(variance > noise, variance, 0.0)
         """``(C, rows, cols)``; 0 where a block is constant but for rounding."""
@@ -37,24 +38,39 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.mean)
 
-    def covariance(self, plane: int, other: Blocks, theirs: int) -> Tensor:
-        """Of one plane with one of ``other``: ``(rows, cols)``."""
-        known = (self.variance[plane] > 0) & (other.variance[theirs] > 0)
-        return torch.where(known, self._mean_of(self._centred[plane] * other._centred[theirs], (1, 3)), 0.0)
-
-    def _mean_of(self, products: Tensor, dims: tuple[int, int]) -> Tensor:
-        return products.sum(dims) / (self._pixels - 1)
+    def covariances(self, planes: Sequence[int], other: Blocks, theirs: Sequence[int]) -> Tensor:
+        """Of planes with planes of ``other``, pair by pair: ``(pairs, rows, cols)``."""
+        products = [_total(self._centred[mine] * other._centred[its]) for mine, its in zip(planes, theirs, strict=True)]
+        known = (self.variance[list(planes)] > 0) & (other.variance[list(theirs)] > 0)
+        return torch.where(known, torch.stack(products) / (self._pixels - 1), 0.0)
 
 
-def quality(first: Blocks, plane: int, second: Blocks, other: int) -> Tensor:
-    """Universal image quality index Q (Wang and Bovik 2002) of two planes, block by block: ``(rows, cols)``.
+def _total(cells: Tensor) -> Tensor:
+    """Sum over the pixels of each block: ``(…, rows, side, cols, side)`` to ``(…, rows, cols)``."""
+    # Rows first: whole rows are added with vector instructions, the short rest hardly counts.
+    return cells.sum(-3).sum(-1)
+
+
+def quality(first: Blocks, planes: Sequence[int], second: Blocks, others: Sequence[int]) -> Tensor:
+    """Universal image quality index Q (Wang and Bovik 2002), block by block, for pairs of planes.
 
     Two constant blocks of the same value have quality 1, any other undefined one 0.
+
+    Args:
+        first: Statistics of one image.
+        planes: Which of its planes, one a pair.
+        second: Statistics of the other.
+        others: Which of its planes, one a pair.
+
+    Returns:
+        ``(pairs, rows, cols)``.
     """
-    mean, their_mean = first.mean[plane], second.mean[other]
-    spread = (first.variance[plane] + second.variance[other]) * (mean**2 + their_mean**2)
-    product = 4 * first.covariance(plane, second, other) * mean * their_mean
-    flat = (first.variance[plane] == 0) & (second.variance[other] == 0)
-    same = flat & torch.isclose(mean, their_mean, rtol=1e-5, atol=0.0)
+    mine, its = list(planes), list(others)
+    mean, variance = first.mean[mine], first.variance[mine]
+    their_mean, their_variance = second.mean[its], second.variance[its]
+    spread = (variance + their_variance) * (mean**2 + their_mean**2)
+    product = 4 * first.covariances(mine, second, its) * mean * their_mean
+    flat = (variance == 0) & (their_variance == 0)
+    same = flat & ((mean - their_mean).abs() <= 1e-5 * mean.abs())
     undefined = spread == 0
     return torch.where(undefined, same.to(mean), product / torch.where(undefined, 1.0, spread))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -28,36 +29,41 @@ def q2n(fused: Tensor, truth: Tensor, block: int = BLOCK) -> Tensor:
 def q2n_map(fused: Tensor, truth: Tensor, block: int = BLOCK) -> Tensor:
     """Q2n of each whole block: ``(rows, cols)``.
 
-    Both images are normalised by the mean and the deviation of each band of ``truth``; mean, variance and covariance of
-    the hypercomplex numbers then follow from those of the bands, since their product is bilinear.
-
     Args:
         fused: ``(C, H, W)``.
         truth: ``(C, H, W)``.
         block: Side of a block in pixels.
     """
-    ours, known = Blocks(fused, block), Blocks(truth, block)
+    return quality_of_all(Blocks(fused, block), Blocks(truth, block))
+
+
+def quality_of_all(ours: Blocks, known: Blocks) -> Tensor:
+    """Q2n of all planes together, block by block: ``(rows, cols)``.
+
+    Both images are normalised by the mean and the deviation of each band of the truth; mean, variance and covariance of
+    the hypercomplex numbers then follow from those of the bands, since their product is bilinear.
+
+    Args:
+        ours: Of the fused image.
+        known: Of the truth.
+    """
     bands = len(known)
-    signs = _conjugation(bands).to(truth)
+    signs = _conjugation(bands).to(known.mean)
     known_zero = known.mean == 0
-    spread = torch.where(known_zero, 1.0, known.variance.sqrt().clamp(min=torch.finfo(truth.dtype).eps))
+    spread = torch.where(known_zero, 1.0, known.variance.sqrt().clamp(min=torch.finfo(known.mean.dtype).eps))
     origin = torch.where(known_zero, 0.0, known.mean)
     first = torch.where(known_zero, known.mean, 0.0) + 1
     second = signs * ((ours.mean - origin) / spread + 1)
-    product = _product_table(bands)
-    covariance = [torch.zeros_like(spread[0]) for _ in range(len(product[0][0]))]
-    for a in range(bands):
-        for b in range(bands):
-            part = known.covariance(a, ours, b) / (spread[a] * spread[b]) * signs[b, 0, 0]
-            component, sign = _target(product, a, b)
-            covariance[component] = covariance[component] + sign * part
+    rows, cols = zip(*product(range(bands), range(bands)), strict=True)
+    scale = (signs / spread)[list(cols)] / spread[list(rows)]
+    covariance = torch.tensordot(_units(bands).to(known.mean), known.covariances(rows, ours, cols) * scale, 1)
     variance = ((known.variance + ours.variance) / spread**2).sum(0)
     # Bands up to the next power of two are empty: after the normalisation they are 1.
     empty = len(covariance) - bands
     square_first, square_second = (first**2).sum(0) + empty, (second**2).sum(0) + empty
     means = 2 * (square_first * square_second).sqrt() / (square_first + square_second)
     flat = variance == 0
-    modulus = _norm(torch.stack(covariance))
+    modulus = _norm(covariance)
     contrast = torch.where(flat, 1.0, 2 * modulus / torch.where(flat, 1.0, variance))
     return contrast * means
 
@@ -85,19 +91,10 @@ def _conjugation(bands: int) -> Tensor:
 
 
 @lru_cache
-def _product_table(bands: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """The products of the unit components with one another, each a signed unit."""
-    size = 2 ** math.ceil(math.log2(bands))
-    units = torch.eye(size)
-    return tuple(
-        tuple(tuple(int(value) for value in hypercomplex_product(units[a], units[b])) for b in range(size))
-        for a in range(size)
-    )
-
-
-def _target(table: tuple[tuple[tuple[int, ...], ...], ...], a: int, b: int) -> tuple[int, int]:
-    """The component that the product of units ``a`` and ``b`` is, and its sign."""
-    return next((component, sign) for component, sign in enumerate(table[a][b]) if sign)
+def _units(bands: int) -> Tensor:
+    """Signs with which the products of components add up to those of the result: ``(2^n, C·C)``."""
+    units = torch.eye(2 ** math.ceil(math.log2(bands)))
+    return torch.stack([hypercomplex_product(units[a], units[b]) for a, b in product(range(bands), range(bands))], 1)
 
 
 def _norm(x: Tensor) -> Tensor:

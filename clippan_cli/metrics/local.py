@@ -22,7 +22,7 @@ def d_rho(fused: Tensor, pan: Tensor, reach: int = REACH) -> Tensor:
     return 1 - local_correlation(fused, pan, reach).mean()
 
 
-def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH) -> Tensor:
+def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH, every: int = 1) -> Tensor:
     """Correlation of each band with PAN around each pixel.
 
     Where both are constant it is 1, where only one is, 0.
@@ -31,36 +31,71 @@ def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH) -> Tensor:
         fused: ``(C, H, W)``.
         pan: ``(H, W)``.
         reach: Pixels to each side.
+        every: Take every n-th pixel of each row and column only, from the first on.
 
     Returns:
-        ``(C, H - 2·reach, W - 2·reach)``: pixels whose window lies inside the image.
+        ``(C, H - 2·reach, W - 2·reach)``, or its n-th part: pixels whose window lies inside the image.
     """
+    if every > 1:
+        return _correlation_of_patches(_patches(fused, reach, every), _patches(pan[None], reach, every))
     # Sums of squares lose digits to the mean: take most of it away first.
     fused = fused - fused.detach().mean((1, 2), keepdim=True)
     pan = (pan - pan.detach().mean())[None]
     mean, mean_pan = box_mean(fused, reach), box_mean(pan, reach)
     variance = _variance(box_mean(fused**2, reach), mean)
     variance_pan = _variance(box_mean(pan**2, reach), mean_pan)
-    covariance = box_mean(fused * pan, reach) - mean * mean_pan
-    flat = (variance == 0) | (variance_pan == 0)
-    both = (variance == 0) & (variance_pan == 0)
-    scale = torch.where(flat, 1.0, variance * variance_pan).sqrt()
-    return torch.where(flat, both.to(fused), (covariance / scale).clamp(-1, 1))
+    covariance = torch.addcmul(box_mean(fused * pan, reach), mean, mean_pan, value=-1)
+    return _normalised(covariance, variance, variance_pan)
+
+
+def _correlation_of_patches(fused: Tensor, pan: Tensor) -> Tensor:
+    """The same from the pixels around each place, ``(C, h, w, pixels)``."""
+    (fused, variance), (pan, variance_pan) = _centred(fused), _centred(pan)
+    return _normalised((fused * pan).sum(-1), variance, variance_pan)
+
+
+def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Patches without their means, and their sums of squares: 0 where a patch is constant but for rounding."""
+    mean = x.mean(-1, keepdim=True)
+    centred = x - mean
+    square = (centred**2).sum(-1)
+    noise = x.shape[-1] * (2 * torch.finfo(x.dtype).eps * mean[..., 0]) ** 2
+    return centred, torch.where(square > noise, square, 0.0)
+
+
+def _normalised(covariance: Tensor, variance: Tensor, variance_pan: Tensor) -> Tensor:
+    power = variance * variance_pan
+    defined = power > 0
+    both_flat = (variance + variance_pan) == 0
+    correlation = covariance / torch.where(defined, power, 1.0).sqrt()
+    return torch.where(defined, correlation, both_flat.to(covariance))
+
+
+def _patches(x: Tensor, reach: int, every: int) -> Tensor:
+    """The pixels around every n-th one: ``(C, h, w, pixels)``."""
+    side = 2 * reach + 1
+    return x.unfold(1, side, every).unfold(2, side, every).flatten(3)
 
 
 def box_mean(x: Tensor, reach: int) -> Tensor:
     """Mean over ``2·reach + 1`` pixels along rows and columns, inside the image only."""
     side = 2 * reach + 1
     for dim in (1, 2):
-        size = x.shape[dim] - 2 * reach
-        total = x.narrow(dim, 0, size) + x.narrow(dim, 1, size)
-        for shift in range(2, side):
-            total = total + x.narrow(dim, shift, size)
-        x = total
+        x = _sliding_sum(x, dim, side)
     return x / side**2
+
+
+def _sliding_sum(x: Tensor, dim: int, side: int) -> Tensor:
+    """Sum of ``side`` neighbours along one dimension, by doubling."""
+    if side == 1:
+        return x
+    half = _sliding_sum(x, dim, side // 2)
+    size = x.shape[dim] - side + 1
+    total = half.narrow(dim, 0, size) + half.narrow(dim, side // 2, size)
+    return total + x.narrow(dim, side - 1, size) if side % 2 else total
 
 
 def _variance(square: Tensor, mean: Tensor) -> Tensor:
     """From the mean square; 0 where it is rounding."""
-    variance = square - mean**2
+    variance = torch.addcmul(square, mean, mean, value=-1)
     return torch.where(variance > _ROUNDING * torch.finfo(square.dtype).eps * square, variance, 0.0)

@@ -58,18 +58,18 @@ def qnr(spectral: Tensor, spatial: Tensor) -> Tensor:
     return (1 - spectral) * (1 - spatial)
 
 
-def between_bands(bands: Blocks) -> list[Tensor]:
-    """Q of each pair of bands ``(0, 1), (0, 2) … (1, 2) …``, block by block."""
-    return [quality(bands, i, bands, j) for i, j in combinations(range(len(bands)), 2)]
+def between_bands(bands: Blocks) -> Tensor:
+    """Q of each pair of bands ``(0, 1), (0, 2) … (1, 2) …``, block by block: ``(pairs, rows, cols)``."""
+    first, second = zip(*combinations(range(len(bands)), 2), strict=True)
+    return quality(bands, first, bands, second)
 
 
-def against(bands: Blocks, pan: Blocks) -> list[Tensor]:
-    """Q of each band with PAN, or with PAN as that band sees it, block by block."""
-    return [quality(bands, k, pan, k if len(pan) > 1 else 0) for k in range(len(bands))]
+def against(bands: Blocks, pan: Blocks) -> Tensor:
+    """Q of each band with PAN, or with PAN as that band sees it, block by block: ``(C, rows, cols)``."""
+    every = range(len(bands))
+    return quality(bands, every, pan, every if len(pan) > 1 else [0] * len(bands))
 
 
-def mean_change(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
-    """Mean absolute difference of mean qualities."""
-    changes = [(mine.mean() - other.mean()).abs() for mine, other in zip(ours, theirs, strict=True)]
-    total: Tensor = sum(changes[1:], changes[0])
-    return total / len(changes)
+def mean_change(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Mean absolute difference of the mean qualities of ``(n, rows, cols)``."""
+    return (ours.mean((1, 2)) - theirs.mean((1, 2))).abs().mean()

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_BLOCK = 64
+_BLOCK = 32
 
 
 @dataclass(frozen=True)

@@ -76,15 +76,23 @@ class Job:
 
 
 @contextmanager
-def prepared(ms: Sequence[str], pan: str, options: Options, hears: Listener) -> Iterator[Job]:
-    """Open a scene, survey it and plan the work; everything is closed again on leaving."""
+def prepared(ms: Sequence[str], pan: str, options: Options, hears: Listener, cache: int = CACHE) -> Iterator[Job]:
+    """Open a scene, survey it and plan the work; everything is closed again on leaving.
+
+    Args:
+        ms: One multispectral raster, or several files with a band each.
+        pan: The panchromatic raster.
+        options: How.
+        hears: Hears of progress.
+        cache: Bytes of GDAL's block cache.
+    """
     memory = Memory(options.memory)
     device = choose_device(options.device)
     workers = 1 if device.type == "cuda" else options.jobs or os.cpu_count() or 1
     if device.type == "cpu":
         torch.set_num_threads(1)
     with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True, GTIFF_FORCE_RGBA=False))
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=cache, GDAL_TIFF_INTERNAL_MASK=True, GTIFF_FORCE_RGBA=False))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         pair = stack.enter_context(
