@@ -41,12 +41,12 @@ from clippan_cli.tiling.survey import Survey, gather, no_moments, survey
 
 SCHEMA_VERSION = 1
 
-ANCHOR_WINDOWS = 16
-"""Windows in which the anchors are judged; in all where a scene has no more."""
+ANCHOR_PIXELS = 16 << 20
+"""PAN pixels on which the anchors are judged, in windows spread over a scene that has more."""
 
 EXP = "exp"
 
-_CACHED = 6
+_CACHED = 8
 
 
 def assess(
@@ -339,7 +339,7 @@ class _Assessing:
         bands = pair.ms.count
         side = window_side(bands, max(halos) + convention.reach, job.plan.workers, options.memory)
         lattice = cut(area, convention.sampling, pair.ms.grid.shape, side)
-        chosen = lattice.spread(ANCHOR_WINDOWS * (1024 // side) ** 2)
+        chosen = lattice.spread(ANCHOR_PIXELS // side**2)
         moments = self._moments(pair, known, rows, lattice, chosen)
         anchors = tuple(
             Interpolated(EXP)

@@ -16,6 +16,7 @@ from clippan_cli.assessment.convention import Convention
 from clippan_cli.assessment.lattice import Cell, Lattice
 from clippan_cli.assessment.tally import Maps, Sums, Window, against_truth, full_resolution
 from clippan_cli.errors import Interrupted
+from clippan_cli.metrics.blocks import BLOCK
 from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
@@ -40,7 +41,7 @@ class Histograms:
     Args:
         edges: ``(C, 2)`` lowest and highest value of each band, DN.
         ms: ``(C, BINS)`` counts of MS.
-        fused: ``(C, BINS)`` counts of the first candidate, at every ratio-th pixel.
+        fused: ``(C, BINS)`` counts of the first candidate, at some pixels.
     """
 
     edges: NDArray[np.float64]
@@ -206,7 +207,9 @@ class Judge:
         return self._case.everywhere + (self._case.anchors if cell in self._case.chosen else ())
 
     def _margin(self, candidates: Sequence[Candidate]) -> int:
-        return max(self._case.convention.reach, _MARGIN) + max(each.halo for each in candidates)
+        # Blocks of the truth begin where its border ends, and may reach beyond a window by all but a pixel.
+        beyond = _MARGIN if self._case.truth is None else BLOCK
+        return max(self._case.convention.reach, beyond) + max(each.halo for each in candidates)
 
     def _read(self, cell: Cell) -> _Loaded:
         sampling, pair = self._case.convention.sampling, self._case.pair
@@ -267,13 +270,14 @@ class Judge:
     def _histograms(self, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Counts of MS and of the image."""
         assert self._edges is not None
-        rows, cols = (max(1, round(ratio)) for ratio in self._case.convention.sampling.ratio)
+        rows, cols = (max(round(ratio), self._look_step) for ratio in self._case.convention.sampling.ratio)
         at = window.judged
         fine = window.fused[(slice(None), *at)][:, ::rows, ::cols]
         known = None if window.valid is None else window.valid[at][::rows, ::cols]
         coarse = window.cell.ms.within(window.ms_box)
-        ms = window.view.ms[(slice(None), *coarse)]
-        ms_known = None if window.ms_valid is None else window.ms_valid[coarse]
+        step = max(1, round(rows / self._case.convention.sampling.ratio[0]))
+        ms = window.view.ms[(slice(None), *coarse)][:, ::step, ::step]
+        ms_known = None if window.ms_valid is None else window.ms_valid[coarse][::step, ::step]
         return self._counted(ms, ms_known), self._counted(fine, known)
 
     def _counted(self, x: Tensor, known: Tensor | None) -> NDArray[np.float64]:
@@ -293,13 +297,10 @@ class Judge:
             return np.array([0, 0, total])
         low, high = (limit / self._case.scale for limit in self._limits)
         lowest, highest = (float(end) for end in fused.aminmax())
-        ends = [
-            0 if not reached else int((extreme() if known is None else extreme() & known).sum())
-            for reached, extreme in (
-                (lowest <= low, lambda: (fused <= low).any(0)),
-                (highest >= high, lambda: (fused >= high).any(0)),
-            )
-        ]
+        ends = (
+            _counted_pixels(fused <= low, known) if lowest <= low else 0,
+            _counted_pixels(fused >= high, known) if highest >= high else 0,
+        )
         return np.array([*ends, total])
 
     def _look(self, window: Window) -> NDArray[np.float32]:
@@ -355,6 +356,12 @@ def whole_type(raster: Raster) -> tuple[float, float] | None:
         return None
     limits = np.iinfo(raster.dtype)
     return float(limits.min), float(limits.max)
+
+
+def _counted_pixels(hit: Tensor, known: Tensor | None) -> int:
+    """Valid pixels with a hit in any band."""
+    pixels = hit.any(0)
+    return int((pixels if known is None else pixels & known).sum())
 
 
 def _hull(first: Box, second: Box) -> Box:

@@ -214,12 +214,30 @@ def against_truth(window: Window, truth: Tensor, good: Tensor | None, inside: Bo
     at = (slice(None), *box.within(window.pan_box))
     here = torch.ones(box.shape, dtype=torch.bool, device=truth.device) if known is None else known[at[1:]]
     _errors("truth", window.fused[at], truth[at], here, sums)
-    blocks = _whole_blocks(known, at[1:], box.shape, truth.device)
-    sums.add("truth_blocks", float(blocks.sum()))
-    sums.add("truth_quality", torch.where(blocks, q2n_map(window.fused[at], truth[at]), 0.0)[None])
+    _quality(window, truth, known, _blocks_of(window.cell.pan, inside), sums)
     _edges(window, truth, known, _grown(box, 1, inside), sums)
     _structure(window, truth, known, _grown(box, SSIM_REACH, inside), peak, sums)
     return sums
+
+
+def _blocks_of(cell: Box, inside: Box) -> Box:
+    """The whole blocks, anchored where ``inside`` begins, whose first pixels lie in a window."""
+    spans = []
+    for span, outer in zip(cell, inside, strict=True):
+        start, stop = (
+            outer.start + BLOCK * max(0, -(-(edge - outer.start) // BLOCK)) for edge in (span.start, span.stop)
+        )
+        spans.append(Span(start, min(stop, outer.stop - outer.size % BLOCK)))
+    return Box(*spans)
+
+
+def _quality(window: Window, truth: Tensor, known: Tensor | None, box: Box, sums: Sums) -> None:
+    if min(box.shape) < BLOCK:
+        return
+    at = (slice(None), *box.within(window.pan_box))
+    blocks = _whole_blocks(known, at[1:], box.shape, truth.device)
+    sums.add("truth_blocks", float(blocks.sum()))
+    sums.add("truth_quality", torch.where(blocks, q2n_map(window.fused[at], truth[at]), 0.0)[None])
 
 
 def _edges(window: Window, truth: Tensor, known: Tensor | None, box: Box, sums: Sums) -> None:

@@ -17,7 +17,7 @@ def plain_quality(x: torch.Tensor, y: torch.Tensor) -> float:
     vx = sum((a - mx) ** 2 for a in xs) / (n - 1)
     vy = sum((b - my) ** 2 for b in ys) / (n - 1)
     cov = sum((a - mx) * (b - my) for a, b in zip(xs, ys, strict=True)) / (n - 1)
-    return 4 * cov * mx * my / ((vx + vy) * (mx**2 + my**2))
+    return float(4 * cov * mx * my / ((vx + vy) * (mx**2 + my**2)))
 
 
 def test_quality_against_a_plain_loop() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -40,7 +42,7 @@ def test_all_have_finite_gradients_where_blocks_are_flat_too() -> None:
     fused[:, :32, :32] = 500
     fused.requires_grad_()
     loss = d_lambda(fused, ms_up) + d_s(fused, ms_up, pan, low) + d_lambda_k(fused, ms_up) + d_rho(fused, pan)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert fused.grad is not None
     assert bool(torch.isfinite(fused.grad).all())
     assert float(fused.grad.abs().sum()) > 0
@@ -49,7 +51,7 @@ def test_all_have_finite_gradients_where_blocks_are_flat_too() -> None:
 def test_a_step_down_the_gradient_lowers_each() -> None:
     ms_up, pan, low = random(3, 64, 64), random(64, 64, seed=1), random(1, 64, 64, seed=2)
     start = ms_up + 0.2 * random(3, 64, 64, seed=3)
-    losses = (
+    losses: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
         lambda x: d_lambda(x, ms_up),
         lambda x: d_s(x, ms_up, pan, low),
         lambda x: d_lambda_k(x, ms_up),

@@ -1,0 +1,356 @@
+"""Whole assessments of scenes made on the spot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from numpy.typing import NDArray
+
+from clippan_cli.assessment import assess as module
+from clippan_cli.assessment import lattice
+from clippan_cli.assessment.assess import assess
+from clippan_cli.assessment.options import AssessOptions
+from clippan_cli.errors import InputError, OutputError, UsageError
+from clippan_cli.fusion.registry import DEFAULT
+from clippan_cli.metrics.hypercomplex import q2n
+from clippan_cli.metrics.qnr import d_lambda, d_lambda_k, d_s
+from clippan_cli.metrics.reference import ergas, mpsnr, sam, scc, ssim
+from clippan_cli.physics.dlpan import dlpan_degrade, dlpan_filter, imresize, interp23
+from clippan_cli.physics.operators import Operators, blur
+from clippan_cli.tiling.options import Options
+from clippan_cli.tiling.sharpen import sharpen
+from tests.conftest import PLACE, Made, box, read, write
+
+Make = Callable[..., Made]
+
+
+def fused(scene: Made, **options: Any) -> str:
+    sharpen([scene.ms], scene.pan, scene.out, Options(overwrite=True, jobs=1, **options))
+    return scene.out
+
+
+def altered(scene: Made, change: Callable[[NDArray[np.float32]], NDArray[Any]], **more: Any) -> str:
+    """A product of the default method, changed, in floats."""
+    pixels = change(read(fused(scene, dtype="float32")))
+    return write(scene.folder / "altered.tif", pixels.astype("float32"), PLACE, **more)
+
+
+def judged(scene: Made, image: str | None, **options: Any) -> dict[str, Any]:
+    return assess([scene.ms], scene.pan, image, AssessOptions(jobs=1, **options))
+
+
+def numbers(document: dict[str, Any], part: str = "full") -> dict[str, float]:
+    return dict(document["candidates"][0][part])
+
+
+def test_the_result_stands_between_its_anchors(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    document = judged(scene, fused(scene))
+    roles = {row["role"]: row for row in document["candidates"]}
+    assert list(roles) == ["result", "classical", "interpolation"]
+    assert roles["interpolation"]["full"]["d_lambda"] == 0
+    # The file is the anchor, rounded to whole numbers.
+    assert roles["result"]["full"]["hqnr"] == pytest.approx(roles["classical"]["full"]["hqnr"], abs=1e-3)
+    assert roles["result"]["full"]["d_rho"] < roles["interpolation"]["full"]["d_rho"]
+    assert document["verdict"]["grade"] == "good"
+    json.dumps(document, allow_nan=False)
+
+
+def test_streaming_gives_what_the_functions_give(make_scene: Make) -> None:
+    """One implementation: the sums over windows are the differentiable indices."""
+    scene = make_scene(size=96, count=3)
+    image = altered(scene, lambda x: x)
+    document = judged(scene, image, register="off")
+    found = numbers(document)
+    hrms, ms, pan = (torch.from_numpy(read(path).astype("float32")) for path in (image, scene.ms, scene.pan))
+    pan = pan[0]
+    operators = Operators(scene.sampling, box(*pan.shape), box(*ms.shape[1:]))
+    ms_up, low = operators.up(ms), operators.low_pass(pan)
+    seen = operators.down(hrms)
+    expected = {
+        "d_lambda": d_lambda(hrms, ms_up),
+        "d_s": d_s(hrms, ms_up, pan, low),
+        "d_lambda_k": d_lambda_k(blur(hrms, scene.sampling, box(*pan.shape)), ms_up),
+        "d_lambda_k_b": d_lambda_k(seen, ms),
+        "r_ergas": ergas(seen, ms, 4),
+        "r_sam": sam(seen, ms),
+        "r_q2n": q2n(seen, ms),
+    }
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(float(value), abs=2e-5), key
+    assert found["hqnr"] == pytest.approx((1 - found["d_lambda_k"]) * (1 - found["d_s"]))
+
+
+@pytest.mark.parametrize("ratio", [2, 4, 2.5])
+def test_no_value_depends_on_the_windows(ratio: float, make_scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    valid = np.ones((160, 160), bool)
+    valid[20:30, 50:60] = False
+    scene = make_scene(size=160, ratio=ratio, valid=valid if ratio != 2.5 else None, nodata=0)
+    image = fused(scene)
+    whole = judged(scene, image, reference=image)
+    monkeypatch.setattr(lattice, "SIDES", (96,))
+    cut = judged(scene, image, reference=image)
+    assert cut["windows"]["all"] > whole["windows"]["all"]
+    assert cut["blocks"] == whole["blocks"]
+    for row, other in zip(whole["candidates"], cut["candidates"], strict=True):
+        for part in ("full", "truth"):
+            for key, value in row[part].items():
+                if value is None:
+                    assert other[part][key] is None, key
+                elif key == "mpsnr":
+                    assert other[part][key] == pytest.approx(value, abs=0.05)
+                else:
+                    assert other[part][key] == pytest.approx(value, abs=3e-5), (row["role"], key)
+
+
+def test_against_a_truth(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    truth = scene.truth.astype("float32")
+    reference = write(scene.folder / "truth.tif", truth, PLACE)
+    image = altered(scene, lambda x: x)
+    document = judged(scene, image, reference=reference)
+    edge = document["convention"]["border"]
+    inner = (slice(None), slice(edge, -edge), slice(edge, -edge))
+    ours, known = torch.from_numpy(read(image))[inner], torch.from_numpy(truth)[inner]
+    found, peak = numbers(document, "truth"), document["convention"]["peak"]
+    assert peak == 1023
+    expected = {
+        "ergas": ergas(ours, known, 4),
+        "sam": sam(ours, known),
+        "q2n": q2n(ours, known),
+        "scc": scc(ours, known),
+        "ssim": ssim(ours, known, peak),
+        "mpsnr": mpsnr(ours, known, peak),
+    }
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(float(value), abs=2e-4), key
+    by_band = document["candidates"][0]["by_band"]
+    assert len(by_band["ergas"]) == len(by_band["ssim"]) == len(by_band["mpsnr"]) == 4
+
+
+@pytest.mark.parametrize("side", [512, 96])
+def test_dlpan_convention_is_the_benchmarks(side: int, make_scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lattice, "SIDES", (side,))
+    scene = make_scene(size=64, phase=2.0)
+    image = altered(scene, lambda x: x)
+    found = numbers(judged(scene, image, convention="dlpan"))
+    hrms, ms, pan = (torch.from_numpy(read(path).astype("float64")) for path in (image, scene.ms, scene.pan))
+    ms_up, low = interp23(ms, 4), interp23(imresize(pan, 4), 4)
+    gains = (0.3,) * 4
+    expected = {
+        "d_lambda": d_lambda(hrms, ms_up),
+        "d_s": d_s(hrms, ms_up, pan[0], low),
+        "d_lambda_k": d_lambda_k(dlpan_filter(hrms, 4, gains), ms_up),
+        "d_lambda_k_b": d_lambda_k(dlpan_degrade(hrms, 4, gains), ms),
+        "r_ergas": ergas(dlpan_degrade(hrms, 4, gains), ms, 4),
+    }
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(float(value), abs=5e-5), key
+
+
+def test_dlpan_needs_its_geometry(make_scene: Make) -> None:
+    scene = make_scene(size=64, ratio=2.5)
+    with pytest.raises(InputError, match="DLPan's convention is not defined"):
+        judged(scene, fused(scene), convention="dlpan")
+
+
+SEEN_BY = {
+    "blurred": (lambda x: _moved(x, 0, 1) / 2 + x / 2, "d_rho"),
+    "shifted": (lambda x: _moved(x, 2, 2), "r_ergas"),
+    "noisy": (lambda x: x + np.random.default_rng(0).normal(0, 40, x.shape), "d_rho"),
+    "tinted": (lambda x: x * np.array([1.2, 1, 1, 0.8])[:, None, None], "r_sam"),
+}
+
+
+def _moved(x: NDArray[Any], rows: int, cols: int) -> NDArray[Any]:
+    return np.roll(x, (rows, cols), (1, 2))
+
+
+@pytest.mark.parametrize("how", SEEN_BY)
+def test_damage_is_seen_by_the_index_that_should(how: str, make_scene: Make) -> None:
+    change, index = SEEN_BY[how]
+    scene = make_scene(size=64)
+    good = numbers(judged(scene, altered(scene, lambda x: x)))
+    bad = numbers(judged(scene, altered(scene, change)))
+    assert bad[index] > 1.1 * good[index]
+
+
+def test_nodata_is_skipped_and_counted(make_scene: Make) -> None:
+    valid = np.ones((96, 96), bool)
+    valid[:, :20] = False
+    scene = make_scene(size=96, valid=valid, nodata=0)
+    document = judged(scene, fused(scene))
+    # 20 MS pixels are 80 PAN pixels: three columns of blocks.
+    assert document["blocks"]["skipped"] == 3 * 12
+    assert document["blocks"]["judged"] == 9 * 12
+    spoilt = altered(scene, lambda x: np.where(x == 0, 60000, x), nodata=60000)
+    again = judged(scene, spoilt)
+    assert numbers(again)["hqnr"] == pytest.approx(numbers(document)["hqnr"], abs=1e-3)
+
+
+def test_too_few_blocks_are_no_number(make_scene: Make) -> None:
+    valid = np.zeros((64, 64), bool)
+    valid[:24, :12] = True
+    scene = make_scene(size=64, valid=valid, nodata=0)
+    document = judged(scene, fused(scene))
+    assert document["blocks"]["judged"] == 3
+    assert numbers(document)["hqnr"] is None
+    assert document["verdict"]["grade"] == "unknown"
+
+
+def test_a_single_band_has_no_spectral_angle(make_scene: Make) -> None:
+    scene = make_scene(size=64, count=1)
+    found = numbers(judged(scene, fused(scene)))
+    assert found["r_sam"] is None
+    assert found["d_lambda"] is None
+    assert found["qnr"] is None
+    assert found["hqnr"] is not None
+
+
+def test_methods_are_compared_at_both_resolutions(make_scene: Make) -> None:
+    scene = make_scene(size=96)
+    document = judged(scene, None, methods=("gsa", "exp", "brovey"), consistency=1)
+    rows = {row["name"]: row for row in document["candidates"]}
+    assert list(rows) == ["gsa + 1 BP", "brovey + 1 BP", f"{DEFAULT} + 2 BP", "exp"]
+    for row in rows.values():
+        assert row["full"]["hqnr"] is not None
+        assert row["reduced"]["ergas"] is not None
+    assert rows["gsa + 1 BP"]["reduced"]["ergas"] < rows["exp"]["reduced"]["ergas"]
+    assert "suits this scene best" in document["verdict"]["headline"]
+
+
+def test_one_scale_down_only(make_scene: Make) -> None:
+    scene = make_scene(size=96)
+    document = judged(scene, None, methods=("gsa",), reduced=True)
+    assert document["candidates"][0]["reduced"]["q2n"] > 0.5
+    assert "full" not in document["candidates"][0]
+    assert document["convention"] is None
+
+
+def test_reduced_resolution_knows_gaps(make_scene: Make) -> None:
+    valid = np.ones((96, 96), bool)
+    valid[40:60, 40:60] = False
+    whole, holed = make_scene(size=96), None
+    first = judged(whole, None, methods=("gsa",), reduced=True)
+    holed = make_scene(size=96, valid=valid, nodata=0)
+    second = judged(holed, None, methods=("gsa",), reduced=True)
+    assert second["reduced"]["pixels"] < first["reduced"]["pixels"]
+    found = second["candidates"][0]["reduced"]["ergas"]
+    assert found == pytest.approx(first["candidates"][0]["reduced"]["ergas"], rel=0.3)
+
+
+def test_a_crop_of_pans_grid_is_judged_there(make_scene: Make) -> None:
+    scene = make_scene(size=96)
+    pixels = read(fused(scene))
+    crop = write(scene.folder / "crop.tif", pixels[:, 100:260, 64:300], PLACE @ rasterio.Affine.translation(64, 100))
+    document = judged(scene, crop)
+    assert document["blocks"]["judged"] + document["blocks"]["skipped"] == 5 * 7
+    assert document["blocks"]["skipped"] == 0
+    assert numbers(document)["r_ergas"] < 3
+
+
+def test_some_bands(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    image = fused(scene, bands=(3, 1))
+    document = judged(scene, image, bands=(3, 1))
+    assert document["bands"] == ["band 3", "band 1"]
+    assert len(document["candidates"][0]["by_band"]["r_ergas"]) == 2
+    swapped = judged(scene, image, bands=(1, 3))
+    assert numbers(swapped)["r_ergas"] > 2 * numbers(document)["r_ergas"]
+    with pytest.raises(InputError, match="has 2 bands, MS has 4"):
+        judged(scene, image)
+    with pytest.raises(UsageError, match="MS has no band 5"):
+        judged(scene, image, bands=(1, 5))
+
+
+def test_values_in_another_unit_are_named(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    with pytest.raises(InputError, match=r"another unit than MS: its mean is 0\.\d+, that of MS \d+"):
+        judged(scene, altered(scene, lambda x: x / 10000))
+
+
+def test_an_image_without_data(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    empty = write(scene.folder / "empty.tif", np.zeros((4, 256, 256), "uint16"), PLACE, nodata=0)
+    with pytest.raises(InputError, match="no pixel is valid"):
+        judged(scene, empty)
+
+
+@pytest.mark.parametrize(
+    ("place", "more", "words"),
+    [
+        (PLACE @ rasterio.Affine.scale(1.2), {}, r"another grid than PAN: its pixel is 0\.6 × 0\.6"),
+        (
+            PLACE @ rasterio.Affine.translation(0.37, 0),
+            {},
+            r"between PAN's pixels: its corner is at row 0\.00, column 0\.37",
+        ),
+        (PLACE @ rasterio.Affine.translation(-5, 0), {}, r"columns -5–251 of PAN's grid"),
+        (PLACE, {"crs": "EPSG:32632"}, "different CRS: the image is in EPSG:32632, PAN in EPSG:32631"),
+    ],
+)
+def test_another_grid(place: Any, more: dict[str, Any], words: str, make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    moved = write(scene.folder / "moved.tif", read(fused(scene)), place, **more)
+    with pytest.raises(InputError, match=words):
+        judged(scene, moved)
+
+
+def test_contradictions(make_scene: Make, tmp_path: Path) -> None:
+    scene = make_scene(size=64)
+    with pytest.raises(UsageError, match="nothing to assess"):
+        judged(scene, None)
+    with pytest.raises(UsageError, match="beside other methods"):
+        judged(scene, scene.pan, methods=("gsa",))
+    with pytest.raises(UsageError, match="unknown convention"):
+        judged(scene, scene.pan, convention="wald")
+    with pytest.raises(UsageError, match="unknown method"):
+        judged(scene, None, methods=("magic",))
+    report = tmp_path / "there.html"
+    report.write_text("x")
+    with pytest.raises(OutputError, match="exists"):
+        judged(scene, scene.pan, report=str(report))
+    with pytest.raises(OutputError, match="does not exist"):
+        judged(scene, scene.pan, report=str(tmp_path / "no" / "r.html"))
+
+
+def test_anchors_are_judged_on_a_sample_of_a_large_scene(make_scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = make_scene(size=128)
+    image = fused(scene)
+    monkeypatch.setattr(lattice, "SIDES", (128,))
+    monkeypatch.setattr(module, "ANCHOR_PIXELS", 4 * 128**2)
+    document = judged(scene, image)
+    assert document["windows"] == {"all": 16, "anchors": 4}
+    result, classical, _ = document["candidates"]
+    assert result["common"]["hqnr"] == pytest.approx(classical["common"]["hqnr"], abs=2e-3)
+    assert result["common"] != result["full"]
+
+
+def test_clipping_is_reported(make_scene: Make) -> None:
+    scene = make_scene(size=64, dtype="uint8", peak=250)
+    image = write(scene.folder / "hot.tif", np.clip(read(fused(scene)) * 1.7, 0, 255).astype("uint8"), PLACE)
+    assert any("highest value of uint8: clipped" in text for text in judged(scene, image)["warnings"])
+
+
+def test_maps_lie_where_the_image_lies(make_scene: Make, tmp_path: Path) -> None:
+    valid = np.ones((96, 96), bool)
+    valid[:, :20] = False
+    scene = make_scene(size=96, valid=valid, nodata=0)
+    document = judged(scene, fused(scene), maps=str(tmp_path / "maps"))
+    assert {Path(path).name for path in document["maps"]} == {"d_s.tif", "d_lambda.tif", "spectral.tif"}
+    with rasterio.open(tmp_path / "maps" / "d_s.tif") as source, rasterio.open(scene.out) as image:
+        values = source.read(1)
+        assert source.crs == image.crs
+        assert source.bounds == image.bounds
+        assert values.shape == (12, 12)
+        assert np.isnan(values[:, :3]).all()
+        assert np.isfinite(values[:, 3:]).all()
+    with pytest.raises(OutputError, match="exists"):
+        judged(scene, scene.out, maps=str(tmp_path / "maps"))
