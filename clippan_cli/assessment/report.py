@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _HISTOGRAM = (320, 90)
 
+_DOING_NOTHING = ("d_lambda", "qnr")
+"""Indices that interpolation wins: none is marked as best in them."""
+
 _TABLES = (
     ("common", "Full resolution", FULL),
     ("truth", "Against the truth", TRUTH),
@@ -114,7 +117,9 @@ def table(document: dict[str, Any], part: str, title: str, indices: tuple[Index,
                 "cells": [
                     {
                         "text": as_text(row[part][index.key], index),
-                        "best": row[part][index.key] == best[index.key] and index.key != "qnr" and len(rows) > 1,
+                        "best": row[part][index.key] == best[index.key]
+                        and index.key not in _DOING_NOTHING
+                        and len(rows) > 1,
                     }
                     for index in kept
                 ],

@@ -16,6 +16,7 @@ from clippan_cli.fusion.moments import Moments
 
 _MAX_RATIO = 5.0
 _RIDGE = 1e-9
+_ROUNDING = 1e-6  # of 32-bit floats: a spread below it, relative to the mean, is none
 
 
 class Exp(Method):
@@ -121,7 +122,8 @@ def intensity_weights(moments: Moments, lowest: float) -> tuple[NDArray[np.float
     target = moments.covariance("ms", "pan_low").mean(1)
     bands = len(target)
     bounds = (np.full(bands, lowest), np.full(bands, np.inf))
-    weights = bounded_least_squares(moments.covariance("ms", "ms"), target, bounds)
+    noise = np.diag((_ROUNDING * moments.mean("ms")) ** 2)
+    weights = bounded_least_squares(moments.covariance("ms", "ms") + noise, target, bounds)
     return weights, float(moments.mean("pan_low").mean() - weights @ moments.mean("ms"))
 
 
