@@ -43,7 +43,7 @@ def tinted(x: Image, ratio: float) -> Image:
     """The first band a tenth brighter, the last a tenth darker."""
     factors = np.ones(len(x), np.float32)
     factors[0], factors[-1] = 1.1, 0.9
-    return x * factors[:, None, None]
+    return np.asarray(x * factors[:, None, None], np.float32)
 
 
 def shifted(x: Image, ratio: float) -> Image:
@@ -55,7 +55,7 @@ def noisy(x: Image, ratio: float) -> Image:
     """White noise of a fifth of each band's deviation."""
     rng = np.random.default_rng(0)
     deviation = np.nanstd(x, axis=(1, 2), keepdims=True)
-    return (x + 0.2 * deviation * rng.standard_normal(x.shape)).astype(np.float32)
+    return np.asarray(x + 0.2 * deviation * rng.standard_normal(x.shape), np.float32)
 
 
 DAMAGE: dict[str, tuple[Callable[[Image, float], Image], str]] = {
@@ -71,7 +71,7 @@ def damage(folders: list[Path]) -> None:
     """The table."""
     names = ("good", *DAMAGE, "exp")
     table: dict[str, dict[str, list[float]]] = {name: {key: [] for key in KEYS} for name in names}
-    seen: dict[str, list[bool]] = {name: [] for name in DAMAGE}
+    seen: dict[str, list[tuple[bool, bool]]] = {name: [] for name in DAMAGE}
     for folder in folders:
         try:
             found = _scene(folder)
@@ -83,12 +83,15 @@ def damage(folders: list[Path]) -> None:
             for key in KEYS:
                 table[name][key].append(found[name][key])
         for name, (_, key) in DAMAGE.items():
-            seen[name].append(found[name][key] > found["good"][key])
+            seen[name].append((found[name][key] > found["good"][key], found[name]["hqnr"] < found["good"]["hqnr"]))
     print(f"\nmedians over {len(table['good']['hqnr'])} scenes, scene convention")
     print(f"{'':<10}" + "".join(f"{key:>14}" for key in KEYS) + "   should be seen by")
     for name in names:
         line = "".join(f"{np.median(table[name][key]):14.4f}" for key in KEYS)
-        note = f"   {DAMAGE[name][1]}: {sum(seen[name])} of {len(seen[name])} scenes" if name in DAMAGE else ""
+        note = ""
+        if name in DAMAGE:
+            counts = [sum(column) for column in zip(*seen[name], strict=True)]
+            note = f"   {DAMAGE[name][1]}: {counts[0]} of {len(seen[name])} scenes (hqnr: {counts[1]})"
         print(f"{name:<10}{line}{note}")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _HISTOGRAM = (320, 90)
 
-_DOING_NOTHING = ("d_lambda", "qnr")
+_DOING_NOTHING = {"d_lambda", "qnr"}
 """Indices that interpolation wins: none is marked as best in them."""
 
 _TABLES = (
@@ -99,6 +99,7 @@ def _pictures(pictured: Pictured) -> dict[str, Any]:
 def table(document: dict[str, Any], part: str, title: str, indices: tuple[Index, ...]) -> dict[str, Any]:
     """One table of the page: a row a candidate, the best of each column marked."""
     rows = [row for row in document["candidates"] if row.get(part)]
+    marked = {index.key for index in indices if len(rows) > 1} - _DOING_NOTHING
     kept = [index for index in indices if any(row[part][index.key] is not None for row in rows)]
     best = {
         index.key: (max if index.rising else min)(
@@ -117,9 +118,7 @@ def table(document: dict[str, Any], part: str, title: str, indices: tuple[Index,
                 "cells": [
                     {
                         "text": as_text(row[part][index.key], index),
-                        "best": row[part][index.key] == best[index.key]
-                        and index.key not in _DOING_NOTHING
-                        and len(rows) > 1,
+                        "best": index.key in marked and row[part][index.key] == best[index.key],
                     }
                     for index in kept
                 ],
