@@ -1,0 +1,1 @@
+"""Networks that fuse: torch modules only, one file each."""

@@ -1,0 +1,84 @@
+"""λ-PNN (Ciotola et al. 2023)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clippan_cli.networks.network import Network, Residual, conv, zeroed
+
+_LOCAL = 32
+
+
+class LambdaPnn(Network):
+    """Residual blocks between two gates of channels and of places.
+
+    Args:
+        bands: MS bands.
+        width: Channels.
+        pooling: What the channel gates look at: ``"global"``, the whole image as in the paper, or ``"local"``, 65 × 65
+            pixels around each, which tiles agree on.
+    """
+
+    title: ClassVar[str] = "Unsupervised deep learning-based pansharpening with jointly enhanced … (2023)"
+
+    def __init__(self, bands: int, width: int = 64, pooling: str = "local") -> None:
+        super().__init__(bands)
+        if pooling not in ("local", "global"):
+            raise ValueError(f"pooling is local or global, got {pooling!r}")
+        self._local = pooling == "local"
+        self.head = nn.Sequential(conv(bands + 1, width), nn.ReLU(), conv(width, width), nn.ReLU())
+        self.first_gate = _Gate(width, self._local)
+        self.blocks = nn.Sequential(Residual(width, nn.GELU), Residual(width, nn.GELU))
+        self.second_gate = _Gate(width, self._local)
+        self.tail = zeroed(conv(width, bands, 5))
+
+    def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
+        """See :meth:`Network.detail`."""
+        x = self.head(torch.cat([ms_up, pan], 1))
+        x = x + self.first_gate(x)
+        x = self.blocks(x)
+        x = x + self.second_gate(x)
+        out: Tensor = self.tail(x)
+        return out
+
+    def receptive_field(self, bands: int) -> int | None:
+        """2 + 4 + 2 pixels of convolutions, and of each gate 3 and its pooling."""
+        return 2 + 4 + 2 + 2 * (3 + _LOCAL) if self._local else None
+
+
+class _Gate(nn.Module):
+    """Convolutional block attention (Woo et al. 2018): first the channels, then the places."""
+
+    def __init__(self, width: int, local: bool) -> None:
+        super().__init__()
+        self._local = local
+        self.channels = nn.Sequential(nn.Conv2d(width, width // 4, 1), nn.ReLU(), nn.Conv2d(width // 4, width, 1))
+        self.places = conv(2, 1, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, top = self._pooled(x)
+        x = x * torch.sigmoid(self.channels(mean) + self.channels(top))
+        summary = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
+        out: Tensor = x * torch.sigmoid(self.places(summary))
+        return out
+
+    def _pooled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self._local:
+            return x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+        return _mean_around(x), _top_around(x)
+
+
+def _mean_around(x: Tensor) -> Tensor:
+    """Mean over the pixels around each that lie inside the image."""
+    side = 2 * _LOCAL + 1
+    rows = F.avg_pool2d(x, (side, 1), 1, (_LOCAL, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, side), 1, (0, _LOCAL), count_include_pad=False)
+
+
+def _top_around(x: Tensor) -> Tensor:
+    side = 2 * _LOCAL + 1
+    return F.max_pool2d(F.max_pool2d(x, (side, 1), 1, (_LOCAL, 0)), (1, side), 1, (0, _LOCAL))

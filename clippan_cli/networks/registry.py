@@ -1,0 +1,36 @@
+"""Every network by its name; a new one is a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from clippan_cli.errors import UsageError
+from clippan_cli.networks.network import Network
+
+NETWORKS = {
+    "pnn": "pnn:Pnn",
+    "lambda-pnn": "lambda_pnn:LambdaPnn",
+    "arbrpn": "arbrpn:ArbRpn",
+}
+
+
+def network(name: str, bands: int, **settings: Any) -> Network:
+    """A new network of that name.
+
+    Args:
+        name: One of :data:`NETWORKS`.
+        bands: MS bands.
+        settings: What its class takes besides.
+
+    Raises:
+        UsageError: There is no such network, or it has no such setting.
+    """
+    if name not in NETWORKS:
+        raise UsageError(f"unknown network {name!r}", "known: " + ", ".join(NETWORKS))
+    module, attribute = NETWORKS[name].split(":")
+    found: type[Network] = getattr(import_module(f"clippan_cli.networks.{module}"), attribute)
+    try:
+        return found(bands, **settings)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} cannot be made with {settings}: {error}", "see its class for the settings") from error
