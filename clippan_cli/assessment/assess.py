@@ -15,16 +15,17 @@ from threading import Event
 from typing import Any
 
 from clippan_cli.assessment.candidate import Candidate, FromFile, Fused, Interpolated
+from clippan_cli.assessment.checks import check_options
 from clippan_cli.assessment.convention import Convention, DlpanConvention, SceneConvention
 from clippan_cli.assessment.indices import CATALOGUE, full_indices, truth_indices
 from clippan_cli.assessment.inputs import check_unit, chosen_bands, open_image, peak_of, ranges
-from clippan_cli.assessment.judge import Case, Findings, Judge, Truth, whole_type
+from clippan_cli.assessment.judge import Case, Findings, Judge, Truth, holds_blocks, whole_type
 from clippan_cli.assessment.lattice import Lattice, cut, window_side
-from clippan_cli.assessment.maps import check_folder, write_maps
-from clippan_cli.assessment.options import CONVENTIONS, AssessOptions
+from clippan_cli.assessment.maps import write_maps
+from clippan_cli.assessment.options import AssessOptions
 from clippan_cli.assessment.reduced import write_reduced
 from clippan_cli.assessment.verdict import remarks, verdict
-from clippan_cli.errors import InputError, OutputError, UsageError
+from clippan_cli.errors import InputError
 from clippan_cli.fusion.method import Statistics
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.fusion.registry import DEFAULT, method
@@ -77,7 +78,7 @@ def assess(
     """
     began = time.perf_counter()
     options, hears = options or AssessOptions(), listener or Deaf()
-    _check(options, hrms)
+    check_options(options, hrms, [*ms, pan])
     # Windows look beyond their edges: the blocks of two rows of windows should stay at hand.
     cache = options.memory // _CACHED
     with prepared(ms, pan, _scene_options(options), hears, cache) as job, ExitStack() as stack:
@@ -110,43 +111,6 @@ def _scene_options(options: AssessOptions) -> Options:
         jobs=options.jobs,
         device=options.device,
     )
-
-
-def _check(options: AssessOptions, hrms: str | None) -> None:
-    """Refuse what contradicts itself, and what cannot be written, before any work."""
-    if options.convention not in CONVENTIONS:
-        raise UsageError(f"unknown convention {options.convention!r}", "known: " + ", ".join(CONVENTIONS))
-    if hrms is None and not options.methods:
-        raise UsageError(
-            "nothing to assess: neither an image nor methods are given",
-            "clippan assess hrms.tif ms.tif pan.tif, or clippan assess ms.tif pan.tif --compare gsa,mtf-glp-hpm-r",
-        )
-    if hrms is not None and (options.methods or options.reduced):
-        raise UsageError(
-            "a finished image cannot be judged one scale down, nor beside other methods",
-            "leave it out: clippan assess ms.tif pan.tif --compare … or --reduced --method …",
-        )
-    for name in options.methods:
-        method(name)
-    if options.report is not None:
-        check_report(options.report, overwrite=options.overwrite)
-    if options.maps is not None:
-        check_folder(Path(options.maps), overwrite=options.overwrite)
-
-
-def check_report(report: str, *, overwrite: bool) -> None:
-    """Refuse a report that cannot be written, before any work.
-
-    Raises:
-        OutputError: With the reason.
-    """
-    path = Path(report)
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist", f"create it: mkdir -p {path.parent}")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder", "give the name of an HTML file")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists", "choose another name, or replace it with --overwrite")
 
 
 @dataclass
@@ -184,9 +148,10 @@ class _Assessing:
         nodata = options.src_nodata
         if hrms is not None:
             self._image = open_image(stack, hrms, job.pair, self._bands, nodata, "the image")
-            check_unit(*self._image, job.known.samples, job.known.scale, job.pair.sampling, self._bands)
+            self._check_unit(*self._image, "the image")
         if options.reference is not None:
             self._truth = open_image(stack, options.reference, job.pair, self._bands, nodata, "the reference")
+            self._check_unit(*self._truth, "the reference")
             if self._image is not None and self._truth[1] != self._image[1]:
                 raise InputError(
                     f"the reference covers {_extent(self._truth[1])} of PAN's grid, "
@@ -194,6 +159,10 @@ class _Assessing:
                     "crop both to the same extent",
                 )
         self.pictured: Pictured | None = None
+
+    def _check_unit(self, raster: Raster, area: Box, what: str) -> None:
+        known = self._job.known
+        check_unit(raster, what, area, known.samples, known.scale, self._job.pair.sampling, self._bands)
 
     def run(self) -> dict[str, Any]:
         """Judge at full resolution, one scale down, or both."""
@@ -218,9 +187,10 @@ class _Assessing:
             found = self._full(document, rows)
             extremes = dict(zip(extremes, map(int, found.extremes), strict=True))
         if self._image is None and self._truth is None:
-            self._reduced(document, rows)
+            self._try_reduced(document, rows)
         document["extremes"] = extremes
-        document["warnings"] = [*document["warnings"], *remarks(document, extremes)]
+        for text in remarks(document, extremes):
+            self._warn(document, text)
         document["verdict"] = verdict(document)
         document["indices"] = {
             key: {"symbol": index.symbol, "unit": index.unit.strip(), "rising": index.rising, "words": index.words}
@@ -228,11 +198,27 @@ class _Assessing:
         }
         return document
 
+    def _try_reduced(self, document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        """One scale down; what full resolution has said is not lost where the scene is too small for that."""
+        try:
+            self._reduced(document, rows)
+        except InputError as error:
+            if self._options.reduced:
+                hint = "judge the methods at full resolution: --compare"
+                raise InputError(f"one scale down: {error.what}", hint) from error
+            self._warn(document, f"one scale down nothing could be judged: {error.what}")
+
+    def _warn(self, document: dict[str, Any], text: str) -> None:
+        self._hears.warn(text)
+        document["warnings"] = [*document["warnings"], text]
+
     def _rows(self) -> list[dict[str, Any]]:
         """Who is judged: the image or the methods first, the anchors last."""
         classical = _named(DEFAULT, DEFAULT_CONSISTENCY)
         if self._image is not None:
-            rows = [{"name": Path(self._image[0].name).name, "role": "result", "method": None}]
+            name = Path(self._image[0].name).name
+            name = f"{name} (the image)" if name in (classical, EXP) else name
+            rows = [{"name": name, "role": "result", "method": None}]
         else:
             rows = [
                 {"name": _named(name, self._options.consistency), "role": "method", "method": name}
@@ -339,7 +325,7 @@ class _Assessing:
         bands = pair.ms.count
         side = window_side(bands, max(halos) + convention.reach, job.plan.workers, options.memory)
         lattice = cut(area, convention.sampling, pair.ms.grid.shape, side)
-        chosen = lattice.spread(ANCHOR_PIXELS // side**2)
+        chosen = lattice.spread(ANCHOR_PIXELS // side**2, lambda cell: holds_blocks(pair, convention, images, cell))
         moments = self._moments(pair, known, rows, lattice, chosen)
         anchors = tuple(
             Interpolated(EXP)
@@ -424,8 +410,7 @@ class _Assessing:
 
     def maps(self, folder: Path) -> list[str]:
         """Write the maps of the first candidate."""
-        if self.pictured is None:
-            raise UsageError("there are no maps one scale down", "leave out --maps, or --reduced")
+        assert self.pictured is not None
         name = self.pictured.candidates[0].name
         return write_maps(
             folder, self.pictured.findings.maps[name], self._job.pair.pan.grid.crop(self.pictured.lattice.area)

@@ -125,4 +125,4 @@ class Fused(Candidate):
         own = Tile(tile.ms, tile.pan, tile.operators, tile.ms_valid, tile.pan_valid)
         out = back_project(self._recipe.fitted.fuse(own), own, self._recipe.consistency)
         bands = list(self._recipe.bands)
-        return (out if len(bands) == len(out) else out[bands]), own.valid
+        return (out if bands == list(range(len(out))) else out[bands]), own.valid

@@ -16,6 +16,7 @@ from clippan_cli.physics.dlpan import dlpan_filter, imresize, interp23
 from clippan_cli.physics.operators import Operators, blur
 from clippan_cli.physics.sampling import Box, Sampling, Span
 from clippan_cli.scene.pair import Pair
+from clippan_cli.scene.raster import Raster
 
 _WHOLE = 0.999
 _STRIP = 64
@@ -72,6 +73,10 @@ class Convention(ABC):
     @abstractmethod
     def border(self) -> int:
         """PAN pixels along the edge of a scene that indices against a truth leave out."""
+
+    def trusted(self, valid: Tensor | None) -> Tensor | None:
+        """Which of the valid pixels ``(H, W)`` the convention's filters leave untouched by invalid ones."""
+        return valid
 
     def _measured(self, tile: Tile) -> Tensor:
         return tile.ms[self.bands]
@@ -152,6 +157,14 @@ class DlpanConvention(Convention):
                 f"({shape[1]} × {shape[0]} px): DLPan's convention is not defined",
                 "use --convention scene",
             )
+        nested = (ratio - 1) / 2
+        if max(abs(phase - nested) for phase in pair.sampling.nominal) > 1:
+            row, col = (phase - nested for phase in pair.sampling.nominal)
+            raise InputError(
+                f"MS begins {row:+.2f}, {col:+.2f} PAN px (row, col) from where PAN begins: "
+                "DLPan's convention is not defined",
+                "use --convention scene",
+            )
         held = 4 * (len(bands) + 1) * shape[0] * shape[1]
         if held > memory // 4:
             raise ResourceError(
@@ -164,7 +177,7 @@ class DlpanConvention(Convention):
             Sampling.uniform((ratio, ratio), (at, at), pair.sampling.gains, pair.sampling.pan_gain), list(bands)
         )
         self._ratio, self._scale = ratio, scale
-        self._ms = torch.from_numpy(pair.ms.read(pair.ms.grid.box)[0])[self.bands] / scale
+        self._ms = _filled(*_tensors(pair.ms, pair.ms.grid.box))[self.bands] / scale
         self._pan = _lowered(pair, ratio) / scale
 
     @property
@@ -176,6 +189,10 @@ class DlpanConvention(Convention):
     def border(self) -> int:
         """As DLPan crops."""
         return 20
+
+    def trusted(self, valid: Tensor | None) -> Tensor | None:
+        """Filters and interpolation take invalid pixels for the band's mean: what they reach is left out."""
+        return None if valid is None else _eroded(valid)
 
     def view(self, tile: Tile) -> View:
         """One window."""
@@ -221,7 +238,7 @@ class _DlpanView(View):
 
     def seen(self, fused: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
         out = self._decimated(self.filtered(fused, valid))
-        whole = None if valid is None else self._decimated(_eroded(valid)[None])[0]
+        whole = None if valid is None else self._decimated(valid[None])[0]
         return out, self._operators.covered if whole is None else whole & self._operators.covered
 
     def _decimated(self, x: Tensor) -> Tensor:
@@ -233,9 +250,23 @@ class _DlpanView(View):
         return x[:, picks[0].to(x.device)][:, :, picks[1].to(x.device)]
 
 
+def _tensors(raster: Raster, box: Box) -> tuple[Tensor, Tensor | None]:
+    pixels, valid = raster.read(box)
+    return torch.from_numpy(pixels), None if valid is None else torch.from_numpy(valid)
+
+
+def _filled(x: Tensor, valid: Tensor | None) -> Tensor:
+    """``(C, H, W)`` with each band's mean where it is invalid: the filters know no gaps."""
+    if valid is None:
+        return x
+    known = valid.expand_as(x)
+    mean = (x * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
+    return torch.where(known, x, mean[:, None, None])
+
+
 def _eroded(valid: Tensor) -> Tensor:
-    """``(H, W)``: valid as far as the kernel reaches, up to its negligible tail."""
-    side = 2 * (_DLPAN_REACH // 2) + 1
+    """``(H, W)``: valid as far as the kernel and, but for its negligible tail, the interpolation reach."""
+    side = 2 * _DLPAN_REACH + 1
     invalid = (~valid)[None].float()
     return torch.nn.functional.max_pool2d(invalid, side, 1, side // 2)[0] == 0
 
@@ -248,6 +279,6 @@ def _lowered(pair: Pair, ratio: int) -> Tensor:
         rows = Span(start, min(height, start + _STRIP))
         outer = rows.grow(halo, height)
         box = Box(Span(outer.start * ratio, outer.stop * ratio), Span(0, width * ratio))
-        pan = torch.from_numpy(pair.pan.read(box)[0])
+        pan = _filled(*_tensors(pair.pan, box))
         strips.append(imresize(pan, ratio)[:, rows.start - outer.start : rows.stop - outer.start])
     return torch.cat(strips, 1)

@@ -99,7 +99,7 @@ def full_indices(sums: Sums, ratio: float) -> tuple[dict[str, Value], dict[str, 
     values["qnr"] = _product(values["d_lambda"], values["d_s"])
     values["hqnr"] = _product(values["d_lambda_k"], values["d_s"])
     values["hqnr_b"] = _product(values["d_lambda_k_b"], values["d_s"])
-    return values, by_band
+    return {key: _finite(value) for key, value in values.items()}, _finite_bands(by_band)
 
 
 def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[dict[str, Value], dict[str, list[Value]]]:
@@ -116,8 +116,8 @@ def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[dict[str, Valu
         values["ergas"], by_band["ergas"] = _ergas(sums, "truth", ratio)
         values["sam"] = _angle(sums, "truth")
         error = torch.from_numpy(sums["truth_error"] / sums.count("truth_pixels"))
-        values["mpsnr"] = _finite(float(mpsnr_from(error, peak)))
-        by_band["mpsnr"] = [_finite(float(mpsnr_from(each[None], peak))) for each in error]
+        values["mpsnr"] = float(mpsnr_from(error, peak))
+        by_band["mpsnr"] = [float(mpsnr_from(each[None], peak)) for each in error]
         both, ours, theirs = (sums[f"sobel_{name}"] for name in ("both", "ours", "theirs"))
         values["scc"] = _ratio(both.sum(), math.sqrt(ours.sum() * theirs.sum()))
         by_band["scc"] = [_ratio(b, math.sqrt(o * t)) for b, o, t in zip(both, ours, theirs, strict=True)]
@@ -126,7 +126,7 @@ def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[dict[str, Valu
     if sums.count("ssim_pixels") >= _LEAST_PIXELS:
         similarity = sums["ssim"] / sums.count("ssim_pixels")
         values["ssim"], by_band["ssim"] = float(similarity.mean()), similarity.tolist()
-    return values, by_band
+    return {key: _finite(value) for key, value in values.items()}, _finite_bands(by_band)
 
 
 def _of_each_band(spectral: NDArray[np.float64], bands: int) -> list[Value]:
@@ -138,11 +138,13 @@ def _of_each_band(spectral: NDArray[np.float64], bands: int) -> list[Value]:
 
 
 def _ergas(sums: Sums, name: str, ratio: float) -> tuple[Value, list[Value]]:
+    """Of all bands but dead ones, whose mean is 0, and of each band."""
     count = sums.count(f"{name}_pixels")
     error = torch.from_numpy(sums[f"{name}_error"] / count)
     mean = torch.from_numpy(sums[f"{name}_total"] / count)
-    each = [_finite(float(ergas_from(e[None], m[None], ratio))) for e, m in zip(error, mean, strict=True)]
-    return _finite(float(ergas_from(error, mean, ratio))), each
+    alive = mean != 0
+    each = [float(ergas_from(e[None], m[None], ratio)) for e, m in zip(error, mean, strict=True)]
+    return float(ergas_from(error[alive], mean[alive], ratio)), list(each)
 
 
 def _angle(sums: Sums, name: str) -> Value:
@@ -161,5 +163,9 @@ def _ratio(over: float, under: float) -> Value:
     return float(over / under) if under > 0 else None
 
 
-def _finite(value: float) -> Value:
-    return value if math.isfinite(value) else None
+def _finite(value: Value) -> Value:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _finite_bands(by_band: dict[str, list[Value]]) -> dict[str, list[Value]]:
+    return {key: [_finite(value) for value in values] for key, values in by_band.items()}

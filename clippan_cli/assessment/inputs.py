@@ -41,7 +41,9 @@ def open_image(
         raster = stack.enter_context(Raster([path], src_nodata))
     if raster.count != len(bands):
         raise InputError(
-            f"{what} has {raster.count} bands, MS has {len(bands)}: {path}",
+            f"{what} has {raster.count} bands, "
+            + (f"MS has {len(bands)}" if len(bands) == pair.ms.count else f"-b names {len(bands)}")
+            + f": {path}",
             "name the MS bands that it holds, in its order: -b 3,2,1"
             if raster.count < pair.ms.count
             else "give the image that was sharpened from this MS",
@@ -84,7 +86,13 @@ def _lies(raster: Raster, pan: Raster, what: str) -> Box:
 
 
 def check_unit(
-    raster: Raster, area: Box, samples: tuple[Sample, ...], scale: float, sampling: Sampling, bands: tuple[int, ...]
+    raster: Raster,
+    what: str,
+    area: Box,
+    samples: tuple[Sample, ...],
+    scale: float,
+    sampling: Sampling,
+    bands: tuple[int, ...],
 ) -> None:
     """Compare the image's band means with those of MS on the samples of the survey.
 
@@ -112,9 +120,9 @@ def check_unit(
     factor = float(np.median(factors))
     if not _SCALES[0] <= factor <= _SCALES[1]:
         raise InputError(
-            f"{raster.name} is in another unit than MS: its mean is {np.mean(theirs):.6g}, that of MS "
+            f"{what} is in another unit than MS: its mean is {np.mean(theirs):.6g}, that of MS "
             f"{np.mean(known):.6g} ({factor:.4g} times)",
-            "assess the image in MS's unit, before it is scaled or converted",
+            "give it in MS's unit, before it is scaled or converted",
         )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from clippan_cli.assessment.candidate import Candidate, Pixels
 from clippan_cli.assessment.convention import Convention
 from clippan_cli.assessment.lattice import Cell, Lattice
-from clippan_cli.assessment.tally import Maps, Sums, Window, against_truth, full_resolution
+from clippan_cli.assessment.tally import Maps, Sums, Window, against_truth, full_resolution, whole_blocks
 from clippan_cli.errors import Interrupted
 from clippan_cli.metrics.blocks import BLOCK
 from clippan_cli.physics.sampling import Box, Span
@@ -182,7 +182,7 @@ class Judge:
             self._memory.check()
             progress(cell.pan.shape[0] * cell.pan.shape[1])
             if self._stop.is_set():
-                raise Interrupted("stopped before the end", "nothing was written")
+                raise Interrupted("the assessment was stopped before its end", "start it again")
 
         Pipeline(self._read, self._compute, collect, self._workers, clock or Clock()).run(cells)
         return found
@@ -238,7 +238,7 @@ class Judge:
             for each, files in zip(candidates, loaded.files, strict=True)
         ]
         # All are judged on the same pixels: those that every one of them and the scene itself have.
-        valid = _all_valid([tile.valid, *(known for _, known in images)])
+        valid = case.convention.trusted(_all_valid([tile.valid, *(known for _, known in images)]))
         ms_valid = None if tile.ms_valid is None else tile.ms_valid.all(0)
         verdict = _Verdict({}, {})
         for each, (pixels, _) in zip(candidates, images, strict=True):
@@ -348,6 +348,15 @@ class Judge:
             if kind not in maps:
                 maps[kind] = np.full(self._case.lattice.blocks, np.nan, np.float32)
             maps[kind][row : row + part.shape[0], col : col + part.shape[1]] = part
+
+
+def holds_blocks(pair: Pair, convention: Convention, images: Sequence[Candidate], cell: Cell) -> bool:
+    """Whether a window holds any whole block of valid pixels."""
+    ms_box = convention.sampling.ms_box(cell.pan, pair.ms.grid.shape)
+    tile = read_window(pair, ms_box, cell.pan).tile(convention.sampling, 1.0, torch.device("cpu"))
+    files = [pixels for pixels in (each.read(cell.pan) for each in images) if pixels is not None]
+    valid = _all_valid([tile.valid, *(known for _, known in files)])
+    return bool(whole_blocks(valid, (slice(None), slice(None)), cell.pan.shape, torch.device("cpu")).any())
 
 
 def whole_type(raster: Raster) -> tuple[float, float] | None:

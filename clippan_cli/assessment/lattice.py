@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +63,19 @@ class Lattice:
             (cell.pan.cols.start - self.area.cols.start) // BLOCK,
         )
 
-    def spread(self, most: int) -> tuple[Cell, ...]:
-        """At most so many windows, spread evenly over the area."""
+    def spread(self, most: int, useful: Callable[[Cell], bool]) -> tuple[Cell, ...]:
+        """At most so many windows, spread evenly over the area.
+
+        Args:
+            most: How many.
+            useful: Whether a window is worth taking; asked only where not all are taken.
+        """
         if len(self.cells) <= most:
             return self.cells
         # Multiples of the golden ratio fill the unit interval evenly and fall in step with no row of windows.
-        ranks = np.argsort(np.arange(len(self.cells)) * _GOLDEN % 1.0, kind="stable")[:most]
-        return tuple(self.cells[index] for index in sorted(ranks))
+        order = np.argsort(np.arange(len(self.cells)) * _GOLDEN % 1.0, kind="stable")
+        found = list(islice((index for index in order if useful(self.cells[index])), most))
+        return tuple(self.cells[index] for index in sorted(found or order[:most]))
 
 
 def cut(area: Box, sampling: Sampling, ms_shape: tuple[int, int], side: int) -> Lattice:

@@ -27,21 +27,6 @@ def shown(maps: Maps) -> Maps:
     return out | {"spectral": 1 - maps["consistent"]}
 
 
-def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that does not take the maps, before any work.
-
-    Raises:
-        OutputError: With the reason.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is no folder", "give the name of a folder")
-    if not folder.parent.is_dir():
-        raise OutputError(f"the folder {folder.parent} does not exist", f"create it: mkdir -p {folder.parent}")
-    for key in TITLES:
-        if (folder / f"{key}.tif").exists() and not overwrite:
-            raise OutputError(f"{folder / key}.tif exists", "choose another folder, or replace it with --overwrite")
-
-
 def write_maps(folder: Path, maps: Maps, grid: Grid) -> list[str]:
     """Write one file a map.
 
@@ -52,9 +37,15 @@ def write_maps(folder: Path, maps: Maps, grid: Grid) -> list[str]:
 
     Returns:
         The paths.
+
+    Raises:
+        OutputError: The folder cannot be created.
     """
     paths = {key: folder / f"{key}.tif" for key in shown(maps)}
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot create {folder}: {error.strerror}", "choose another folder") from error
     for key, values in shown(maps).items():
         symbol, words = TITLES[key]
         with rasterio.open(

@@ -57,6 +57,7 @@ def write_report(path: Path, document: dict[str, Any], pictured: Pictured | None
         partial.write_text(page, "utf-8")
         partial.replace(path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error.strerror}", "choose another folder") from error
 
 

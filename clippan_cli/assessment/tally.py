@@ -113,7 +113,7 @@ def _strip_of_blocks(window: Window, filtered: Tensor, box: Box) -> tuple[Sums, 
     sums, maps = Sums(), Maps()
     at = (slice(None), *box.within(window.pan_box))
     view = window.view
-    good = _whole_blocks(window.valid, at[1:], box.shape, window.fused.device)
+    good = whole_blocks(window.valid, at[1:], box.shape, window.fused.device)
     fused, ms_up = Blocks(window.fused[at]), Blocks(view.ms_up[at])
     pan, pan_low = Blocks(view.pan[None][at]), Blocks(view.pan_low[at])
     with_pan, with_pan_ms = against(fused, pan), against(ms_up, pan_low)
@@ -152,7 +152,7 @@ def _blocks_of_ms(window: Window, sums: Sums, maps: Maps) -> None:
         good = good & window.ms_valid[at]
     seen, ms = seen[(slice(None), *at)], window.view.ms[(slice(None), *at)]
     _errors("low", seen, ms, good, sums)
-    blocks = _whole_blocks(good, (slice(None), slice(None)), window.cell.ms.shape, seen.device)
+    blocks = whole_blocks(good, (slice(None), slice(None)), window.cell.ms.shape, seen.device)
     quality = q2n_map(seen, ms)
     sums.add("low_blocks", float(blocks.sum()))
     sums.add("low_quality", torch.where(blocks, quality, 0.0)[None])
@@ -235,7 +235,7 @@ def _quality(window: Window, truth: Tensor, known: Tensor | None, box: Box, sums
     if min(box.shape) < BLOCK:
         return
     at = (slice(None), *box.within(window.pan_box))
-    blocks = _whole_blocks(known, at[1:], box.shape, truth.device)
+    blocks = whole_blocks(known, at[1:], box.shape, truth.device)
     sums.add("truth_blocks", float(blocks.sum()))
     sums.add("truth_quality", torch.where(blocks, q2n_map(window.fused[at], truth[at]), 0.0)[None])
 
@@ -258,7 +258,7 @@ def _structure(window: Window, truth: Tensor, known: Tensor | None, box: Box, pe
     sums.add("ssim_pixels", float(similarity[0].numel() if good is None else good.sum()))
 
 
-def _whole_blocks(valid: Tensor | None, at: tuple[slice, ...], shape: tuple[int, int], device: torch.device) -> Tensor:
+def whole_blocks(valid: Tensor | None, at: tuple[slice, ...], shape: tuple[int, int], device: torch.device) -> Tensor:
     """``(rows, cols)``, True for blocks all of whose pixels are valid."""
     rows, cols = shape[0] // BLOCK, shape[1] // BLOCK
     if valid is None:

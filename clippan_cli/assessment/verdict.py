@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from clippan_cli.assessment.indices import LEAST_BLOCKS
+
 NOISE = 0.003
 """HQNR below which a difference between two images of one scene says nothing."""
 
-_FAITHFUL, _DRIFTING = 1.0, 3.0
-"""R-ERGAS in percent: below the one the image gives back MS, above the other it does not."""
+_FAITHFUL, _PASSABLE, _DRIFTING = 1.0, 2.0, 3.0
+"""R-ERGAS in percent: below the first an image gives back MS; below the second too, if no method does much better;
+above the third it does not."""
+
+_LEAST_GAIN = 0.01
+"""Local correlation with PAN that the classical method must gain on interpolation, or the scene tells nothing."""
 
 _OUTSIDE = 0.001
 
@@ -27,41 +33,55 @@ def verdict(document: dict[str, Any]) -> dict[str, Any]:
         return _best_of(document)
     here = {role: row["common"] for role, row in rows.items()}
     ours, exp, best = here["result"], here["interpolation"], here["classical"]
-    if ours["hqnr"] is None or ours["r_ergas"] is None:
-        return {
-            "grade": "unknown",
-            "headline": "Not enough data",
-            "reasons": [
-                f"Only {document['blocks']['judged']} blocks of {document['blocks']['side']} × "
-                f"{document['blocks']['side']} px are valid; {document['blocks']['skipped']} touch nodata."
-            ],
-        }
+    if ours["hqnr"] is None or ours["r_ergas"] is None or best["r_ergas"] is None:
+        return _unknown(document)
     spectral, spectral_words = _spectral(ours["r_ergas"], best["r_ergas"])
     spatial, spatial_words = _spatial(ours, exp, best)
-    headline = {
-        (2, 2): "Sharp, and true to the measured MS",
-        (2, 1): "True to the measured MS, and somewhat less sharp than it could be",
-        (2, 0): "True to the measured MS, but hardly sharper than interpolation",
-        (1, 2): "Sharp, with a slight drift from the measured MS",
-        (1, 1): "Fair: somewhat soft, with a slight drift from the measured MS",
-        (1, 0): "Hardly sharper than interpolation, with a slight drift from the measured MS",
-        (0, 2): "Sharp, but no longer the measured MS",
-        (0, 1): "Drifted from the measured MS",
-        (0, 0): "Neither sharp nor true to the measured MS",
-    }[spectral, spatial]
+    grade, headline = min(spectral, spatial), _HEADLINES[spectral, spatial]
     reasons = [spectral_words, spatial_words, _ranked(ours, best, rows["classical"]["name"])]
-    grade = min(spectral, spatial)
-    if ours["hqnr"] < exp["hqnr"] - NOISE:
+    if exp["d_rho"] - best["d_rho"] <= _LEAST_GAIN:
+        grade, headline = 0, "PAN and MS show no common detail: do they belong together?"
+    elif ours["hqnr"] < exp["hqnr"] - NOISE:
         grade = min(grade, 1)
         reasons.append(
             f"But interpolation has a higher HQNR, {exp['hqnr']:.4f}: the details do not stand to PAN as MS does "
             "(an MTF gain or a registration that does not fit, or bands that PAN does not see). Look at the pictures."
         )
+    truth = [(rows[role].get("truth") or {}).get("ergas") for role in ("result", "classical", "interpolation")]
+    if all(value is not None for value in truth):
+        grade, headline, words = _against_truth(*truth)
+        reasons.insert(0, words)
     return {"grade": ("poor", "fair", "good")[grade], "headline": headline, "reasons": reasons}
 
 
+_HEADLINES = {
+    (2, 2): "Sharp, and true to the measured MS",
+    (2, 1): "True to the measured MS, and somewhat less sharp than it could be",
+    (2, 0): "True to the measured MS, but hardly sharper than interpolation",
+    (1, 2): "Sharp, with a slight drift from the measured MS",
+    (1, 1): "Somewhat soft, with a slight drift from the measured MS",
+    (1, 0): "Hardly sharper than interpolation, with a slight drift from the measured MS",
+    (0, 2): "Sharp, but no longer the measured MS",
+    (0, 1): "Drifted from the measured MS",
+    (0, 0): "Neither sharp nor true to the measured MS",
+}
+"""By how true (2 best) and how sharp."""
+
+
+def _unknown(document: dict[str, Any]) -> dict[str, Any]:
+    blocks = document["blocks"]
+    return {
+        "grade": "unknown",
+        "headline": "Not enough data",
+        "reasons": [
+            f"{blocks['judged']} blocks of {blocks['side']} × {blocks['side']} px are valid, "
+            f"{blocks['skipped']} touch nodata; a number takes {LEAST_BLOCKS} and some common MS pixels."
+        ],
+    }
+
+
 def _spectral(error: float, classical: float) -> tuple[int, str]:
-    level = 2 if error <= max(_FAITHFUL, 1.5 * classical) else 1 if error <= _DRIFTING else 0
+    level = 2 if error <= max(_FAITHFUL, min(1.5 * classical, _PASSABLE)) else 1 if error <= _DRIFTING else 0
     return level, (
         f"Seen through the sensor's MTF, it differs from the measured MS by {error:.2f} % (R-ERGAS); "
         f"the best classical method by {classical:.2f} %."
@@ -71,12 +91,25 @@ def _spectral(error: float, classical: float) -> tuple[int, str]:
 def _spatial(ours: dict[str, Any], exp: dict[str, Any], best: dict[str, Any]) -> tuple[int, str]:
     """How much of the way from interpolation to the classical method its structure has gone."""
     span = exp["d_rho"] - best["d_rho"]
-    gone = (exp["d_rho"] - ours["d_rho"]) / span if span > 0.01 else 1.0
+    gone = (exp["d_rho"] - ours["d_rho"]) / max(span, _LEAST_GAIN)
     level = 2 if gone >= 0.8 else 1 if gone >= 0.4 else 0
     return level, (
         f"Its local correlation with PAN is {1 - ours['d_rho']:.3f}; interpolation has {1 - exp['d_rho']:.3f}, "
         f"the best classical method {1 - best['d_rho']:.3f}."
     )
+
+
+def _against_truth(error: Any, classical: Any, exp: Any) -> tuple[int, str, str]:
+    """Grade, headline and reason where there is a truth: it outweighs all else."""
+    words = (
+        f"Against the truth its ERGAS is {error:.2f} %; that of the best classical method {classical:.2f} %, "
+        f"of interpolation {exp:.2f} %."
+    )
+    if error <= 1.02 * min(classical, exp):
+        return 2, "As close to the truth as the best classical method, or closer", words
+    if error < exp:
+        return 1, "Closer to the truth than interpolation, behind the best classical method", words
+    return 0, "Farther from the truth than interpolation", words
 
 
 def _ranked(ours: dict[str, Any], best: dict[str, Any], name: str) -> str:

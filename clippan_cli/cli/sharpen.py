@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -157,18 +157,27 @@ def sharpen(
         overwrite=overwrite,
         resume=resume,
     )
-    if report is not None:
-        from clippan_cli.assessment.assess import assess, check_report
+    if report is not None and output is not None:
+        from clippan_cli.assessment.checks import check_report
 
-        check_report(report, overwrite=overwrite or resume)
+        taken = [*ms_files, pan_file, output, f"{output}.clippan.json", f"{output}.partial"]
+        check_report(report, taken, overwrite=overwrite or resume)
     with rasterio.Env(**gdal), Console((context.obj or 0) - quiet) as console, stopping() as stop:
         if dry_run:
             document = explain(ms_files, pan_file, output, options, console)
         else:
             assert output is not None
             document = run(ms_files, pan_file, output, options, console, stop)
-            if report is not None:
-                assess(ms_files, pan_file, output, report_options(options, report), console, stop)
+        _print(document, json=json, dry_run=dry_run)
+        if report is not None and not dry_run:
+            from clippan_cli.assessment.assess import assess
+
+            assess(ms_files, pan_file, output, report_options(options, report), console, stop)
+            console.say(f"report: {report}")
+
+
+def _print(document: dict[str, Any], *, json: bool, dry_run: bool) -> None:
+    """The result, as soon as it is there: what comes after may fail."""
     if json:
         as_json(document)
     elif dry_run:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from clippan_cli.fusion.method import Classical, Fitted, Method, Statistics, Tile
 from clippan_cli.fusion.moments import Moments
-from clippan_cli.fusion.substitution import per_band
+from clippan_cli.fusion.substitution import per_band, rounding
 from clippan_cli.physics.sampling import Sampling
 
 _MODULATION = (0.5, 2.0)
 _FLOOR = 0.1
+_TINY = 1e-12
 
 
 class _Pyramid(Method):
@@ -33,8 +34,8 @@ class MtfGlpFs(_Pyramid):
     def fit(self, statistics: Statistics) -> Fitted:
         """Gain of each band: cov(MS, PAN) / cov(low-passed PAN, PAN), at PAN's resolution."""
         moments = statistics.moments
-        low = _upsampled_covariance(moments, "pan_low")
-        gains = np.maximum(_upsampled_covariance(moments, "ms") / np.maximum(low, 1e-30), 0)
+        low = np.maximum(_upsampled_covariance(moments, "pan_low"), 0) + rounding(moments.mean("pan_low"))
+        gains = np.maximum(_upsampled_covariance(moments, "ms") / low, 0)
         return _GlpFs(values={"gains": gains.tolist()}, gains=gains)
 
 
@@ -56,10 +57,10 @@ class MtfGlpHpmR(_Pyramid):
     def fit(self, statistics: Statistics) -> Fitted:
         """Regress each band on PAN as the band would see it."""
         moments = statistics.moments
-        variance = np.diag(moments.covariance("pan_low", "pan_low"))
-        gains = np.maximum(np.diag(moments.covariance("ms", "pan_low")) / np.maximum(variance, 1e-30), 0)
+        variance = np.diag(moments.covariance("pan_low", "pan_low")) + rounding(moments.mean("pan_low"))
+        gains = np.maximum(np.diag(moments.covariance("ms", "pan_low")) / variance, 0)
         offsets = moments.mean("ms") - gains * moments.mean("pan_low")
-        floor = _FLOOR * np.abs(moments.mean("ms"))
+        floor = np.maximum(_FLOOR * np.abs(moments.mean("ms")), _TINY)
         values = {"gains": gains.tolist(), "offsets": offsets.tolist()}
         return _GlpHpmR(values=values, gains=gains, offsets=offsets, floor=floor)
 

@@ -16,7 +16,7 @@ from clippan_cli.fusion.moments import Moments
 
 _MAX_RATIO = 5.0
 _RIDGE = 1e-9
-_ROUNDING = 1e-6  # of 32-bit floats: a spread below it, relative to the mean, is none
+_ROUNDING = 1e-6
 
 
 class Exp(Method):
@@ -122,8 +122,8 @@ def intensity_weights(moments: Moments, lowest: float) -> tuple[NDArray[np.float
     target = moments.covariance("ms", "pan_low").mean(1)
     bands = len(target)
     bounds = (np.full(bands, lowest), np.full(bands, np.inf))
-    noise = np.diag((_ROUNDING * moments.mean("ms")) ** 2)
-    weights = bounded_least_squares(moments.covariance("ms", "ms") + noise, target, bounds)
+    gram = moments.covariance("ms", "ms") + np.diag(rounding(moments.mean("ms")))
+    weights = bounded_least_squares(gram, target, bounds)
     return weights, float(moments.mean("pan_low").mean() - weights @ moments.mean("ms"))
 
 
@@ -139,6 +139,11 @@ def bounded_least_squares(
     result = lsq_linear(matrix, right, (bounds[0] * scale, bounds[1] * scale), method="bvls", tol=1e-12)
     solution: NDArray[np.float64] = result.x / scale
     return solution
+
+
+def rounding(mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The variance that 32-bit floats round into a constant of that mean: added, it keeps fits from noise."""
+    return np.asarray((_ROUNDING * mean) ** 2 + 1e-30)
 
 
 def per_band(values: NDArray[np.float64], like: Tensor) -> Tensor:

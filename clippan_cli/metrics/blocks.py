@@ -10,7 +10,7 @@ from torch import Tensor
 BLOCK = 32
 """Side of a block in pixels, as the field counts."""
 
-_ROUNDING = 2.0
+_ROUNDING = 16.0
 
 
 class Blocks:

@@ -50,7 +50,9 @@ def quality_of_all(ours: Blocks, known: Blocks) -> Tensor:
     bands = len(known)
     signs = _conjugation(bands).to(known.mean)
     known_zero = known.mean == 0
-    spread = torch.where(known_zero, 1.0, known.variance.sqrt().clamp(min=torch.finfo(known.mean.dtype).eps))
+    # A band that is constant in the truth is measured by the fused image's own deviation: by none, it would be all.
+    power = torch.where(known.variance > 0, known.variance, ours.variance.detach())
+    spread = torch.where(known_zero | (power == 0), 1.0, power).sqrt()
     origin = torch.where(known_zero, 0.0, known.mean)
     first = torch.where(known_zero, known.mean, 0.0) + 1
     second = signs * ((ours.mean - origin) / spread + 1)

