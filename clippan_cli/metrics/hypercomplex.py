@@ -11,6 +11,8 @@ from torch import Tensor
 
 from clippan_cli.metrics.blocks import BLOCK, Blocks
 
+_CONSTANT = 0.05
+
 
 def q2n(fused: Tensor, truth: Tensor, block: int = BLOCK) -> Tensor:
     """Hypercomplex quality index (Garzelli and Nencini 2009), the mean over distinct blocks; 1 is perfect.
@@ -50,9 +52,11 @@ def quality_of_all(ours: Blocks, known: Blocks) -> Tensor:
     bands = len(known)
     signs = _conjugation(bands).to(known.mean)
     known_zero = known.mean == 0
-    # A band that is constant in the truth is measured by the fused image's own deviation: by none, it would be all.
-    power = torch.where(known.variance > 0, known.variance, ours.variance.detach())
-    spread = torch.where(known_zero | (power == 0), 1.0, power).sqrt()
+    constant = known.variance == 0
+    # A band that is constant in the truth (saturated cloud, still water) is measured by a part of its mean: by its
+    # deviation, which is none, the least rounding of the fused image would outweigh all other bands.
+    spread = torch.where(constant, (_CONSTANT * known.mean) ** 2, known.variance).sqrt()
+    spread = torch.where(known_zero, 1.0, spread)
     origin = torch.where(known_zero, 0.0, known.mean)
     first = torch.where(known_zero, known.mean, 0.0) + 1
     second = signs * ((ours.mean - origin) / spread + 1)
@@ -64,9 +68,8 @@ def quality_of_all(ours: Blocks, known: Blocks) -> Tensor:
     empty = len(covariance) - bands
     square_first, square_second = (first**2).sum(0) + empty, (second**2).sum(0) + empty
     means = 2 * (square_first * square_second).sqrt() / (square_first + square_second)
-    flat = variance == 0
-    modulus = _norm(covariance)
-    contrast = torch.where(flat, 1.0, 2 * modulus / torch.where(flat, 1.0, variance))
+    flat = constant.all(0)
+    contrast = torch.where(flat, 1 / (1 + variance), 2 * _norm(covariance) / torch.where(flat, 1.0, variance))
     return contrast * means
 
 

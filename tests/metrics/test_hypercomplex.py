@@ -108,3 +108,24 @@ def test_each_block_stands_for_itself() -> None:
     assert whole.shape == (2, 3)
     corner = q2n_map(fused[:, 32:, 64:], truth[:, 32:, 64:])
     torch.testing.assert_close(whole[1:, 2:], corner)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_constant_truth_forgives_rounding_and_no_more(dtype: torch.dtype) -> None:
+    truth = torch.full((4, 32, 32), 255.0, dtype=dtype)
+    noise = torch.randn(truth.shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    assert float(q2n(truth, truth)) == 1
+    assert float(q2n(truth + 1e-4 * noise, truth)) > 0.999
+    assert float(q2n(truth + 0.3 * noise, truth)) > 0.9
+    assert float(q2n(truth + 60 * noise, truth)) < 0.05
+
+
+def test_one_constant_band_does_not_outweigh_the_others() -> None:
+    truth = random(4, 32, 32)
+    truth[3] = 255
+    noise = torch.randn(32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    fused = truth.clone()
+    fused[3] += 0.1 * noise
+    assert float(q2n(fused, truth)) > 0.99
+    fused[3] += 200 * noise
+    assert float(q2n(fused, truth)) < 0.2
