@@ -47,7 +47,7 @@ ANCHOR_PIXELS = 16 << 20
 
 EXP = "exp"
 
-_CACHED = 8
+_CACHED = 4
 
 
 def assess(

@@ -138,6 +138,6 @@ def window_side(bands: int, halo: int, workers: int, memory: int) -> int:
     """The longest side (PAN pixels) of a window that fits into the memory."""
     for side in SIDES:
         pixels = (1.5 * side + 2 * halo) * (side + 2 * halo)
-        if _BASE_BYTES + memory // 8 + workers * _PLANES * (bands + 1) * pixels * 4 <= memory:
+        if _BASE_BYTES + memory // 4 + workers * _PLANES * (bands + 1) * pixels * 4 <= memory:
             return side
     return SIDES[-1]

@@ -86,7 +86,7 @@ def prepared(ms: Sequence[str], pan: str, options: Options, hears: Listener, cac
         hears: Hears of progress.
         cache: Bytes of GDAL's block cache.
     """
-    memory = Memory(options.memory)
+    memory = Memory(options.memory, max(0, cache - CACHE))
     device = choose_device(options.device)
     workers = 1 if device.type == "cuda" else options.jobs or os.cpu_count() or 1
     if device.type == "cpu":

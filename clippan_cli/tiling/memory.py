@@ -19,10 +19,11 @@ class Memory:
 
     Args:
         bound: Bytes that the process may take.
+        cache: Bytes of them that a cache larger than usual holds for good.
     """
 
-    def __init__(self, bound: int) -> None:
-        self._limit = int(_HAND_BACK * bound)
+    def __init__(self, bound: int, cache: int = 0) -> None:
+        self._limit = int(_HAND_BACK * bound) + cache
         try:
             self._libc: ctypes.CDLL | None = ctypes.CDLL("libc.so.6")
         except OSError:
