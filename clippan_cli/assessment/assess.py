@@ -14,12 +14,15 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clippan_cli.assessment.candidate import Candidate, FromFile, Fused, Interpolated
 from clippan_cli.assessment.checks import check_options
 from clippan_cli.assessment.convention import Convention, DlpanConvention, SceneConvention
 from clippan_cli.assessment.indices import CATALOGUE, full_indices, truth_indices
 from clippan_cli.assessment.inputs import check_unit, chosen_bands, open_image, peak_of, ranges
-from clippan_cli.assessment.judge import Case, Findings, Judge, Truth, holds_blocks, whole_type
+from clippan_cli.assessment.judge import BINS, Case, Findings, Judge, Truth, holds_blocks, whole_type
 from clippan_cli.assessment.lattice import Lattice, cut, window_side
 from clippan_cli.assessment.maps import write_maps
 from clippan_cli.assessment.options import AssessOptions
@@ -352,8 +355,11 @@ class _Assessing:
             blind,
         )
         limits = None if self._image is None else whole_type(self._image[0])
-        edges = None if self._image is None else ranges(known.samples, known.scale, self._bands)
+        edges = None if self._image is None else self._ranges(known)
         return case, Judge(case, job.device, job.plan.workers, job.memory, limits, edges, self._stop)
+
+    def _ranges(self, known: Survey) -> NDArray[np.float64]:
+        return ranges(known.samples, known.scale, self._bands, BINS, integer=self._job.pair.ms.integer)
 
     def _moments(
         self, pair: Pair, known: Survey, rows: Sequence[dict[str, Any]], lattice: Lattice, chosen: Sequence[Any]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from clippan_cli.errors import InputError, UsageError
 from clippan_cli.physics.registration import Sample
@@ -159,12 +161,26 @@ def chosen_bands(bands: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
     return tuple(band - 1 for band in bands)
 
 
-def ranges(samples: tuple[Sample, ...], scale: float, bands: tuple[int, ...]) -> np.ndarray:
-    """Lowest and highest DN of each band, a little beyond what MS shows: ``(C, 2)``."""
+def ranges(
+    samples: tuple[Sample, ...], scale: float, bands: tuple[int, ...], bins: int, *, integer: bool
+) -> NDArray[np.float64]:
+    """Lowest and highest DN of each band's histogram, a little beyond what MS shows: ``(C, 2)``.
+
+    Args:
+        samples: Of the survey.
+        scale: DN of one scene unit.
+        bands: Which, counted from 0.
+        bins: Of a histogram.
+        integer: Whether pixels are whole numbers: then every bin holds as many of them.
+    """
     rows = []
     for band in bands:
         values = torch.cat([sample.ms[band][sample.ms_valid[band]] for sample in samples]).double() * scale
         low, high = (float(np.quantile(values.numpy(), q)) for q in (0.001, 0.999)) if len(values) else (0.0, 1.0)
         margin = 0.15 * (high - low) or 1.0
-        rows.append((max(low - margin, min(0.0, low)), high + margin))
+        low, high = max(low - margin, min(0.0, low)), high + margin
+        if integer:
+            low = math.floor(low) - 0.5
+            high = low + bins * math.ceil((high - low) / bins)
+        rows.append((low, high))
     return np.array(rows)
