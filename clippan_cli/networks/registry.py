@@ -12,6 +12,7 @@ NETWORKS = {
     "pnn": "pnn:Pnn",
     "lambda-pnn": "lambda_pnn:LambdaPnn",
     "arbrpn": "arbrpn:ArbRpn",
+    "lformer": "lformer:LFormer",
 }
 
 
