@@ -13,6 +13,7 @@ NETWORKS = {
     "lambda-pnn": "lambda_pnn:LambdaPnn",
     "arbrpn": "arbrpn:ArbRpn",
     "lformer": "lformer:LFormer",
+    "pan-mamba": "pan_mamba:PanMamba",
 }
 
 

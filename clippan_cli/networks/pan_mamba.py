@@ -1,0 +1,205 @@
+"""Pan-Mamba (He et al. 2025): state-space models that exchange what MS and PAN know."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clippan_cli.networks.network import Network, conv, zeroed
+from clippan_cli.networks.selective_scan import Scan
+
+WINDOW = 32
+"""Side of a window that is scanned by itself."""
+
+_EXPAND = 2
+_SLOPE = 0.2
+
+
+class PanMamba(Network):
+    """Two streams of tokens: each by itself, halves swapped, then MS crossed with PAN.
+
+    Args:
+        bands: MS bands.
+        width: Channels.
+        depth: Mamba blocks of each stream.
+        crossings: Blocks in which PAN's stream joins that of MS.
+        scope: What is scanned, normalised and pooled: ``"image"``, all of it as in the paper, or ``"window"``, windows
+            of 32 × 32 pixels with no instance normalisation, which tiles agree on.
+    """
+
+    title: ClassVar[str] = "Pan-Mamba: effective pan-sharpening with state space model (2025)"
+    multiple: ClassVar[int] = WINDOW
+
+    def __init__(self, bands: int, width: int = 32, depth: int = 8, crossings: int = 5, scope: str = "window") -> None:
+        super().__init__(bands)
+        if scope not in ("window", "image"):
+            raise ValueError(f"scope is window or image, got {scope!r}")
+        self._local = scope == "window"
+        self.of_ms, self.of_pan = self._encoder(bands, width), self._encoder(1, width)
+        self.tokens_ms, self.tokens_pan = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
+        self.alone_ms = nn.ModuleList(_Alone(width) for _ in range(depth))
+        self.alone_pan = nn.ModuleList(_Alone(width) for _ in range(depth))
+        self.swaps = nn.ModuleList(_Swap(width) for _ in range(2))
+        self.fuse_ms, self.fuse_pan = conv(width, width), conv(width, width)
+        self.crossings = nn.ModuleList(_Crossing(width) for _ in range(crossings))
+        self.refine = _Refine(width, bands)
+
+    def _encoder(self, inputs: int, width: int) -> nn.Sequential:
+        return nn.Sequential(conv(inputs, width), *(_HalfNormed(width, self._local) for _ in range(3)))
+
+    def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
+        """See :meth:`Network.detail`; sizes that are no multiple of 32 are continued by their edges."""
+        height, width = ms_up.shape[-2:]
+        margin = (0, -width % WINDOW, 0, -height % WINDOW) if self._local else (0, 0, 0, 0)
+        ms, pan = (F.pad(x, margin, mode="replicate") for x in (ms_up, pan))
+        order = _Order(ms.shape, WINDOW if self._local else None)
+        ms, pan = order.tokens(self.tokens_ms(self.of_ms(ms))), order.tokens(self.tokens_pan(self.of_pan(pan)))
+        ms, pan = _alone(self.alone_ms, ms), _alone(self.alone_pan, pan)
+        for swap in self.swaps:
+            ms, pan = swap(ms, pan)
+        image_ms, image_pan = order.image(ms), order.image(pan)
+        ms = order.tokens(image_ms + self.fuse_ms(image_pan))
+        pan = order.tokens(image_pan + self.fuse_pan(image_ms))
+        for crossing in self.crossings:
+            ms = crossing(ms, pan, order)
+        out: Tensor = self.refine(order.image(ms), order)
+        return out[..., :height, :width]
+
+    def receptive_field(self, bands: int) -> int | None:
+        """Convolutions 7 pixels first, 1 after the swaps and each crossing, 6 at the end; windows 31 each time."""
+        if not self._local:
+            return None
+        crossings = len(self.crossings)
+        return 7 + 1 + crossings + 6 + (3 + crossings) * (WINDOW - 1)
+
+
+class _Order:
+    """In which order pixels become tokens: row by row through the image, or through each window by itself."""
+
+    def __init__(self, shape: torch.Size, window: int | None) -> None:
+        self._batch, self._height, self._width = shape[0], shape[2], shape[3]
+        self._rows, self._cols = (window, window) if window else (self._height, self._width)
+
+    def tokens(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B · windows, pixels, C)``."""
+        cells = image.reshape(
+            self._batch, -1, self._height // self._rows, self._rows, self._width // self._cols, self._cols
+        )
+        return cells.permute(0, 2, 4, 3, 5, 1).reshape(-1, self._rows * self._cols, image.shape[1])
+
+    def image(self, tokens: Tensor) -> Tensor:
+        """The reverse of :meth:`tokens`."""
+        down, right = self._height // self._rows, self._width // self._cols
+        cells = tokens.reshape(self._batch, down, right, self._rows, self._cols, -1)
+        return cells.permute(0, 5, 1, 3, 2, 4).reshape(self._batch, -1, self._height, self._width)
+
+    def mean(self, image: Tensor) -> Tensor:
+        """The mean of the image, or of each window, spread over it: ``(B, C, H, W)`` to the same."""
+        tokens = self.tokens(image)
+        return self.image(tokens.mean(1, keepdim=True).expand_as(tokens))
+
+
+class _HalfNormed(nn.Module):
+    """Two convolutions; half of the channels between them are normalised over the image (not so in windows)."""
+
+    def __init__(self, width: int, local: bool) -> None:
+        super().__init__()
+        self._local, self._half = local, width // 2
+        self.first, self.second, self.skip = conv(width, width), conv(width, width), nn.Conv2d(width, width, 1)
+        self.scale = nn.Parameter(torch.ones(self._half, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(self._half, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed, rest = self.first(x).tensor_split((self._half,), 1)
+        normed = normed if self._local else F.instance_norm(normed)
+        between = F.leaky_relu(torch.cat([normed * self.scale + self.shift, rest], 1), _SLOPE)
+        out: Tensor = F.leaky_relu(self.second(between), _SLOPE) + self.skip(x)
+        return out
+
+
+class _Mamba(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, 2 * _EXPAND * width, bias=False)
+        self.scan = Scan(_EXPAND * width)
+        self.leave = nn.Linear(_EXPAND * width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside, gate = self.enter(x).chunk(2, -1)
+        out: Tensor = self.leave(self.scan(inside, gate))
+        return out
+
+
+class _Alone(nn.Module):
+    """One block of one stream."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.mamba = nn.LayerNorm(width), _Mamba(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.mamba(self.norm(x))
+        return out
+
+
+def _alone(blocks: nn.ModuleList, x: Tensor) -> Tensor:
+    """A residual stream."""
+    for block in blocks:
+        x = x + block(x)
+    return x
+
+
+class _Swap(nn.Module):
+    """Half of the channels of MS and of PAN change places."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.of_ms, self.of_pan = _Alone(width), _Alone(width)
+
+    def forward(self, ms: Tensor, pan: Tensor) -> tuple[Tensor, Tensor]:
+        half = ms.shape[-1] // 2
+        a, b = self.of_ms.norm(ms), self.of_pan.norm(pan)
+        into_ms = torch.cat([b[..., :half], a[..., half:]], -1)
+        into_pan = torch.cat([a[..., :half], b[..., half:]], -1)
+        return ms + self.of_ms.mamba(into_ms), pan + self.of_pan.mamba(into_pan)
+
+
+class _Crossing(nn.Module):
+    """A scan of MS and one of PAN, added up."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm_ms, self.norm_pan = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.enter_ms, self.enter_pan = (nn.Linear(width, 2 * _EXPAND * width, bias=False) for _ in range(2))
+        self.scan_ms, self.scan_pan = Scan(_EXPAND * width), Scan(_EXPAND * width)
+        self.leave = nn.Linear(_EXPAND * width, width, bias=False)
+        self.around = conv(width, width, groups=width)
+
+    def forward(self, ms: Tensor, pan: Tensor, order: _Order) -> Tensor:
+        both = self.scan_ms(*self.enter_ms(self.norm_ms(ms)).chunk(2, -1)) + self.scan_pan(
+            *self.enter_pan(self.norm_pan(pan)).chunk(2, -1)
+        )
+        ms = ms + self.leave(both)
+        return ms + order.tokens(self.around(order.image(ms)))
+
+
+class _Refine(nn.Module):
+    """Two residual steps gated by the mean of their features; both share the gate."""
+
+    def __init__(self, width: int, bands: int) -> None:
+        super().__init__()
+        self.head = conv(width, width)
+        self.steps = nn.ModuleList(nn.Sequential(conv(width, width), nn.ReLU(), conv(width, width)) for _ in range(2))
+        self.gate = nn.Sequential(nn.Conv2d(width, width // 4, 1), nn.ReLU(), nn.Conv2d(width // 4, width, 1))
+        self.tail = zeroed(conv(width, bands))
+
+    def forward(self, x: Tensor, order: _Order) -> Tensor:
+        x = self.head(x)
+        for step in self.steps:
+            features = step(x)
+            x = x + torch.sigmoid(self.gate(order.mean(features))) * features
+        out: Tensor = self.tail(x)
+        return out
