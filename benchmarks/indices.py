@@ -35,7 +35,7 @@ KEYS = ("hqnr", "d_lambda_k", "d_s", "d_rho", "r_ergas", "r_sam", "r_q2n", "d_la
 
 
 def blurred(x: Image, ratio: float) -> Image:
-    """A Gaussian of half a PAN pixel times the ratio."""
+    """A Gaussian of a quarter of an MS pixel."""
     return np.stack([ndimage.gaussian_filter(plane, ratio / 4) for plane in x])
 
 

@@ -23,7 +23,7 @@ from clippan_cli.assessment.convention import Convention, DlpanConvention, Scene
 from clippan_cli.assessment.indices import CATALOGUE, full_indices, truth_indices
 from clippan_cli.assessment.inputs import check_unit, chosen_bands, open_image, peak_of, ranges
 from clippan_cli.assessment.judge import BINS, Case, Findings, Judge, Truth, holds_blocks, whole_type
-from clippan_cli.assessment.lattice import Lattice, cut, window_side
+from clippan_cli.assessment.lattice import Cell, Lattice, cut, window_side
 from clippan_cli.assessment.maps import write_maps
 from clippan_cli.assessment.options import AssessOptions
 from clippan_cli.assessment.reduced import write_reduced
@@ -164,8 +164,7 @@ class _Assessing:
         self.pictured: Pictured | None = None
 
     def _check_unit(self, raster: Raster, area: Box, what: str) -> None:
-        known = self._job.known
-        check_unit(raster, what, area, known.samples, known.scale, self._job.pair.sampling, self._bands)
+        check_unit(raster, what, area, self._job.pair, self._job.known.samples, self._bands)
 
     def run(self) -> dict[str, Any]:
         """Judge at full resolution, one scale down, or both."""
@@ -279,9 +278,10 @@ class _Assessing:
             "peak": None if truth is None else truth.peak,
             "border": convention.border if truth is not None else 0,
         }
-        shown = [*case.everywhere, *case.anchors][: 1 if self._image else None]
-        if self._image is not None:
-            shown = [case.everywhere[0], *(each for each in case.anchors if each.name != EXP)]
+        shown = [
+            *case.everywhere,
+            *(each for each in case.anchors if self._image is None or each.name != EXP),
+        ]
         self.pictured = Pictured(job, judge, found, case.lattice, tuple(shown), self._bands)
         return found
 
@@ -303,7 +303,7 @@ class _Assessing:
                         found.sums[row["name"]], convention.sampling.ratio[0], peak / known.scale
                     )
                 document["reduced"] = {
-                    "words": "Wald's protocol: MS through its own MTF, PAN through PAN's, at the measured phase; "
+                    "words": "Wald's protocol: MS through its own MTF, PAN through PAN's, at the scene's phase; "
                     "the truth is MS",
                     "pixels": found.sums[rows[0]["name"]].count("truth_pixels"),
                     "peak": peak,
@@ -326,7 +326,9 @@ class _Assessing:
         job, options = self._job, self._options
         halos = [self._halo(row, known) for row in rows]
         bands = pair.ms.count
-        side = window_side(bands, max(halos) + convention.reach, job.plan.workers, options.memory)
+        side = window_side(
+            bands, max(halos) + convention.reach, job.plan.workers, options.memory, len(images) + len(rows)
+        )
         lattice = cut(area, convention.sampling, pair.ms.grid.shape, side)
         chosen = lattice.spread(ANCHOR_PIXELS // side**2, lambda cell: holds_blocks(pair, convention, images, cell))
         moments = self._moments(pair, known, rows, lattice, chosen)
@@ -347,7 +349,6 @@ class _Assessing:
             convention,
             lattice,
             known.scale,
-            self._bands,
             images,
             anchors,
             frozenset(chosen),
@@ -362,7 +363,7 @@ class _Assessing:
         return ranges(known.samples, known.scale, self._bands, BINS, integer=self._job.pair.ms.integer)
 
     def _moments(
-        self, pair: Pair, known: Survey, rows: Sequence[dict[str, Any]], lattice: Lattice, chosen: Sequence[Any]
+        self, pair: Pair, known: Survey, rows: Sequence[dict[str, Any]], lattice: Lattice, chosen: Sequence[Cell]
     ) -> Moments:
         """What all methods ask for, in one pass; over the chosen windows where they are not all."""
         features = tuple(dict.fromkeys(name for row in rows for name in method(row["method"]).features))

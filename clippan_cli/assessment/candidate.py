@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -95,13 +94,6 @@ class Interpolated(Candidate):
         return ms_up, None
 
 
-@dataclass
-class _Recipe:
-    fitted: Fitted
-    consistency: int
-    bands: Sequence[int]
-
-
 class Fused(Candidate):
     """The product of a fitted method, made as ``sharpen`` makes it.
 
@@ -115,7 +107,7 @@ class Fused(Candidate):
 
     def __init__(self, name: str, halo: int, fitted: Fitted, consistency: int, bands: Sequence[int]) -> None:
         super().__init__(name, halo)
-        self._recipe = _Recipe(fitted, consistency, bands)
+        self._fitted, self._consistency, self._bands = fitted, consistency, list(bands)
 
     def read(self, box: Box) -> None:
         """Nothing."""
@@ -123,6 +115,5 @@ class Fused(Candidate):
     def pixels(self, tile: Tile, ms_up: Tensor, loaded: Pixels | None, scale: float) -> Pixels:
         """Fuse; each candidate gets a tile of its own, for methods may change what it holds."""
         own = Tile(tile.ms, tile.pan, tile.operators, tile.ms_valid, tile.pan_valid)
-        out = back_project(self._recipe.fitted.fuse(own), own, self._recipe.consistency)
-        bands = list(self._recipe.bands)
-        return (out if bands == list(range(len(out))) else out[bands]), own.valid
+        out = back_project(self._fitted.fuse(own), own, self._consistency)
+        return (out if self._bands == list(range(len(out))) else out[self._bands]), own.valid

@@ -36,6 +36,10 @@ def check_options(options: AssessOptions, hrms: str | None, inputs: Sequence[str
             "a finished image cannot be judged one scale down, nor beside other methods",
             "leave it out: clippan assess ms.tif pan.tif --compare … or --reduced --method …",
         )
+    if options.convention == "dlpan" and options.reduced:
+        raise UsageError("one scale down the scene's own convention holds", "leave out --convention dlpan")
+    if options.convention == "dlpan" and options.register != "auto":
+        raise UsageError("DLPan's convention has a phase of its own: --register has no place in it", "leave out one")
     if options.reduced and options.reference is not None:
         raise UsageError("one scale down MS is the truth: --reference is for full resolution", "leave out one of them")
     if options.reduced and options.maps is not None:

@@ -166,10 +166,10 @@ class DlpanConvention(Convention):
                 "use --convention scene",
             )
         held = 4 * (len(bands) + 1) * shape[0] * shape[1]
-        if held > memory // 4:
+        if held > memory // 8:
             raise ResourceError(
-                f"DLPan's convention holds MS in memory: {held / 2**20:.0f} MiB, a quarter of --memory is "
-                f"{memory / 2**22:.0f} MiB",
+                f"DLPan's convention holds MS in memory: {held / 2**20:.0f} MiB, an eighth of --memory is "
+                f"{memory / 2**23:.0f} MiB",
                 "use --convention scene, or allow more with --memory",
             )
         at = float(ratio // 2)

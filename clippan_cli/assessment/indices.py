@@ -26,7 +26,6 @@ class Index:
     Args:
         key: Its name in JSON.
         symbol: Its name in the field.
-        best: Its value for a perfect image.
         rising: Whether more is better.
         unit: What follows the number.
         words: One line that says what it measures.
@@ -34,32 +33,31 @@ class Index:
 
     key: str
     symbol: str
-    best: float
     rising: bool
     unit: str
     words: str
 
 
 FULL = (
-    Index("hqnr", "HQNR", 1, True, "", "(1 − D_λᴷ a)(1 − D_s): the field's one number with no truth"),
-    Index("d_lambda_k", "D_λᴷ (a)", 0, False, "", "spectral: 1 − Q2n of the image seen through the MTF, at PAN's size"),
-    Index("d_lambda_k_b", "D_λᴷ (b)", 0, False, "", "the same, decimated to MS's scale (Vivone 2021)"),
-    Index("d_s", "D_s", 0, False, "", "spatial: change of each band's quality with PAN"),
-    Index("d_rho", "D_ρ", 0, False, "", "spatial: 1 − local correlation with PAN"),
-    Index("r_ergas", "R-ERGAS", 0, False, " %", "error of the image seen through the MTF against the measured MS"),
-    Index("r_sam", "R-SAM", 0, False, "°", "spectral angle of the same"),
-    Index("r_q2n", "R-Q2n", 1, True, "", "hypercomplex quality of the same"),
-    Index("hqnr_b", "HQNR (b)", 1, True, "", "HQNR with D_λᴷ (b)"),
-    Index("d_lambda", "D_λ", 0, False, "", "spectral: change of the qualities between bands; 0 for interpolation"),
-    Index("qnr", "QNR", 1, True, "", "(1 − D_λ)(1 − D_s); rewards doing nothing: read it beside EXP's"),
+    Index("hqnr", "HQNR", True, "", "(1 − D_λᴷ a)(1 − D_s): the field's one number with no truth"),
+    Index("d_lambda_k", "D_λᴷ (a)", False, "", "spectral: 1 − Q2n of the image seen through the MTF, at PAN's size"),
+    Index("d_lambda_k_b", "D_λᴷ (b)", False, "", "the same, decimated to MS's scale (Vivone 2021)"),
+    Index("d_s", "D_s", False, "", "spatial: change of each band's quality with PAN"),
+    Index("d_rho", "D_ρ", False, "", "spatial: 1 − local correlation with PAN"),
+    Index("r_ergas", "R-ERGAS", False, " %", "error of the image seen through the MTF against the measured MS"),
+    Index("r_sam", "R-SAM", False, "°", "spectral angle of the same"),
+    Index("r_q2n", "R-Q2n", True, "", "hypercomplex quality of the same"),
+    Index("hqnr_b", "HQNR (b)", True, "", "HQNR with D_λᴷ (b)"),
+    Index("d_lambda", "D_λ", False, "", "spectral: change of the qualities between bands; 0 for interpolation"),
+    Index("qnr", "QNR", True, "", "(1 − D_λ)(1 − D_s); rewards doing nothing: read it beside EXP's"),
 )
 TRUTH = (
-    Index("ergas", "ERGAS", 0, False, " %", "relative error against the truth"),
-    Index("sam", "SAM", 0, False, "°", "spectral angle to the truth"),
-    Index("q2n", "Q2n", 1, True, "", "hypercomplex quality against the truth"),
-    Index("scc", "SCC", 1, True, "", "correlation of gradients with the truth's"),
-    Index("mpsnr", "MPSNR", math.inf, True, " dB", "peak signal-to-noise ratio, mean over bands"),
-    Index("ssim", "SSIM", 1, True, "", "structural similarity to the truth"),
+    Index("ergas", "ERGAS", False, " %", "relative error against the truth"),
+    Index("sam", "SAM", False, "°", "spectral angle to the truth"),
+    Index("q2n", "Q2n", True, "", "hypercomplex quality against the truth"),
+    Index("scc", "SCC", True, "", "correlation of gradients with the truth's"),
+    Index("mpsnr", "MPSNR", True, " dB", "peak signal-to-noise ratio, mean over bands"),
+    Index("ssim", "SSIM", True, "", "structural similarity to the truth"),
 )
 CATALOGUE = {index.key: index for index in (*FULL, *TRUTH)}
 

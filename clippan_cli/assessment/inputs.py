@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from clippan_cli.errors import InputError, UsageError
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
 
 _FAR = 0.02
 _SCALES = (0.5, 2.0)
+_MIDDLE = 512
 
 
 def open_image(
@@ -88,48 +90,65 @@ def _lies(raster: Raster, pan: Raster, what: str) -> Box:
 
 
 def check_unit(
-    raster: Raster,
-    what: str,
-    area: Box,
-    samples: tuple[Sample, ...],
-    scale: float,
-    sampling: Sampling,
-    bands: tuple[int, ...],
+    raster: Raster, what: str, area: Box, pair: Pair, samples: Sequence[Sample], bands: Sequence[int]
 ) -> None:
-    """Compare the image's band means with those of MS on the samples of the survey.
+    """Compare the image's band means with those of MS, on the samples of the survey that it covers.
+
+    Args:
+        raster: The image.
+        what: What to call it in an error.
+        area: Where it lies on PAN's grid.
+        pair: The scene.
+        samples: Of the survey; where the image covers none of them, its middle is compared.
+        bands: The MS bands that it holds, counted from 0.
 
     Raises:
         InputError: They differ by more than a factor of two.
     """
-    factors, theirs, known = [], [], []
-    for sample in samples:
-        outer = sampling.pan_box(sample.ms_box, 0, (area.rows.stop, area.cols.stop))
-        spans = [Span(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(outer, area, strict=True)]
-        if min(span.size for span in spans) < 1:
-            continue
-        pixels, valid = raster.read(Box(*(Span(*part) for part in _own(spans, area))))
-        for k, band in enumerate(bands):
-            good = slice(None) if valid is None else valid[k if len(valid) > 1 else 0]
-            chosen = sample.ms[band][sample.ms_valid[band]]
-            if pixels[k][good].size and chosen.numel():
-                ours, ms = float(pixels[k][good].mean()), float(chosen.mean()) * scale
-                if ms != 0:
-                    factors.append(ours / ms)
-                    theirs.append(ours)
-                    known.append(ms)
-    if not factors:
-        return
-    factor = float(np.median(factors))
+    shape, places = pair.pan.grid.shape, []
+    for ms_box in [sample.ms_box for sample in samples]:
+        outer = pair.sampling.pan_box(ms_box, 0, shape)
+        if all(a.start <= b.start and b.stop <= a.stop for a, b in zip(area, outer, strict=True)):
+            places.append((outer, ms_box))
+    if not places:
+        middle = Box(*(_middle(span) for span in area))
+        places = [(middle, pair.sampling.ms_box(middle, pair.ms.grid.shape))]
+    means = [
+        (
+            _mean(
+                raster, Box(*(Span(s.start - o.start, s.stop - o.start) for s, o in zip(pan_box, area, strict=True))), k
+            ),
+            _mean(pair.ms, ms_box, band),
+        )
+        for pan_box, ms_box in places
+        for k, band in enumerate(bands)
+    ]
+    known = [(ours, theirs) for ours, theirs in means if ours is not None and theirs]
+    factor = float(np.median([ours / theirs for ours, theirs in known])) if known else 1.0
     if not _SCALES[0] <= factor <= _SCALES[1]:
+        ours, theirs = np.mean(known, axis=0)
         raise InputError(
-            f"{what} is in another unit than MS: its mean is {np.mean(theirs):.6g}, that of MS "
-            f"{np.mean(known):.6g} ({factor:.4g} times)",
+            f"{what} is in another unit than MS: its mean is {ours:.6g}, that of MS {theirs:.6g} ({factor:.4g} times)",
             "give it in MS's unit, before it is scaled or converted",
         )
 
 
-def _own(spans: list[Span], area: Box) -> list[tuple[int, int]]:
-    return [(s.start - outer.start, s.stop - outer.start) for s, outer in zip(spans, area, strict=True)]
+def _seen_from(area: Box, box: Box) -> Box:
+    return Box(*(Span(s.start - o.start, s.stop - o.start) for s, o in zip(box, area, strict=True)))
+
+
+def _middle(span: Span) -> Span:
+    half = min(span.size, _MIDDLE) // 2
+    centre = (span.start + span.stop) // 2
+    return Span(centre - half, centre + half)
+
+
+def _mean(raster: Raster, box: Box, band: int) -> float | None:
+    """Of one band's valid pixels, in DN; None where there are none."""
+    pixels, valid = raster.read(box)
+    good = slice(None) if valid is None else valid[band if len(valid) > 1 else 0]
+    chosen = pixels[band][good]
+    return float(chosen.mean(dtype=np.float64)) if chosen.size else None
 
 
 def peak_of(raster: Raster, scale: float) -> float:
@@ -144,7 +163,7 @@ def peak_of(raster: Raster, scale: float) -> float:
         return float(2 ** int(bits) - 1)
     if raster.dtype == "uint8":
         return 255.0
-    return scale - 1 if scale > 1 else scale
+    return scale - 1 if raster.integer else scale
 
 
 def chosen_bands(bands: tuple[int, ...] | None, count: int) -> tuple[int, ...]:

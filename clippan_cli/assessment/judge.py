@@ -73,11 +73,10 @@ class Case:
         convention: How.
         lattice: The windows.
         scale: DN of one scene unit.
-        bands: The MS bands that the candidates hold, counted from 0.
         everywhere: Candidates that are judged in every window.
         anchors: Candidates that are judged in ``chosen`` only.
         chosen: Those windows; the others are judged there once more, apart, to be compared.
-        truth: What they should be; None at full resolution.
+        truth: What they should be; None where nobody knows.
         blind: Whether to leave out all that needs no truth.
     """
 
@@ -85,7 +84,6 @@ class Case:
     convention: Convention
     lattice: Lattice
     scale: float
-    bands: tuple[int, ...]
     everywhere: tuple[Candidate, ...]
     anchors: tuple[Candidate, ...]
     chosen: frozenset[Cell]
@@ -208,8 +206,8 @@ class Judge:
 
     def _margin(self, candidates: Sequence[Candidate]) -> int:
         # Blocks of the truth begin where its border ends, and may reach beyond a window by all but a pixel.
-        beyond = _MARGIN if self._case.truth is None else BLOCK
-        return max(self._case.convention.reach, beyond) + max(each.halo for each in candidates)
+        beyond = 0 if self._case.truth is None else BLOCK
+        return max(self._case.convention.reach + beyond, _MARGIN) + max(each.halo for each in candidates)
 
     def _read(self, cell: Cell) -> _Loaded:
         sampling, pair = self._case.convention.sampling, self._case.pair

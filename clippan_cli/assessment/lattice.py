@@ -17,7 +17,7 @@ from clippan_cli.physics.sampling import Box, Sampling, Span
 SIDES = (1024, 512, 256)
 
 _BASE_BYTES = 430 << 20
-_PLANES = 12
+_PLANES = 10
 _GOLDEN = 0.6180339887498949
 
 
@@ -82,7 +82,7 @@ def cut(area: Box, sampling: Sampling, ms_shape: tuple[int, int], side: int) -> 
     """Cut an area into windows of about ``side`` PAN pixels.
 
     Args:
-        area: On PAN's grid.
+        area: On PAN's grid; what MS does not cover of it is left out.
         sampling: Where MS lies on PAN.
         ms_shape: Of the MS image.
         side: PAN pixels along a window.
@@ -90,9 +90,10 @@ def cut(area: Box, sampling: Sampling, ms_shape: tuple[int, int], side: int) -> 
     Raises:
         InputError: The area is smaller than a block, or MS does not reach it.
     """
+    area = Box(*(_under_ms(area[axis], sampling, axis, ms_shape[axis]) for axis in (0, 1)))
     if min(area.shape) < BLOCK:
         raise InputError(
-            f"the image of {area.shape[1]} × {area.shape[0]} px is smaller than a block of {BLOCK} px",
+            f"what MS covers of the image, {area.shape[1]} × {area.shape[0]} px, is smaller than a block of {BLOCK} px",
             "the indices are means over blocks: assess a larger image",
         )
     pans, commons, mses = [], [], []
@@ -109,6 +110,16 @@ def cut(area: Box, sampling: Sampling, ms_shape: tuple[int, int], side: int) -> 
         for pan_cols, ms_cols in zip(pans[1], mses[1], strict=True)
     )
     return Lattice(area, Box(*commons), cells)
+
+
+def _under_ms(span: Span, sampling: Sampling, axis: int, limit: int) -> Span:
+    """The part of a span of PAN pixels that MS's pixels cover."""
+    ratio, phase = sampling.ratio[axis], sampling.nominal[axis]
+    start = max(span.start, math.ceil(phase - ratio / 2))
+    stop = min(span.stop, math.floor(phase + ratio * (limit - 0.5)) + 1)
+    if stop <= start:
+        raise InputError("no MS pixel lies in the image to assess", "check that the files show the same scene")
+    return Span(start, stop)
 
 
 def _common(span: Span, phase: float, ratio: float, limit: int) -> Span:
@@ -134,10 +145,10 @@ def _pan_edges(edges: NDArray[np.int64], span: Span, phase: float, ratio: float)
     return np.concatenate([[span.start], inner, [span.stop]])
 
 
-def window_side(bands: int, halo: int, workers: int, memory: int) -> int:
-    """The longest side (PAN pixels) of a window that fits into the memory."""
+def window_side(bands: int, halo: int, workers: int, memory: int, images: int = 2) -> int:
+    """The longest side (PAN pixels) of a window that fits into the memory with so many images of it."""
     for side in SIDES:
         pixels = (1.5 * side + 2 * halo) * (side + 2 * halo)
-        if _BASE_BYTES + memory // 4 + workers * _PLANES * (bands + 1) * pixels * 4 <= memory:
+        if _BASE_BYTES + memory // 4 + workers * (_PLANES + images) * (bands + 1) * pixels * 4 <= memory:
             return side
     return SIDES[-1]

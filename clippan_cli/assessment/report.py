@@ -50,7 +50,7 @@ def write_report(path: Path, document: dict[str, Any], pictured: Pictured | None
         document=document,
         tables=[table(document, *entry) for entry in _TABLES],
         bands=by_band(document),
-        **({} if pictured is None else _pictures(pictured)) or _NONE,
+        **(_NONE if pictured is None else _pictures(pictured)),
     )
     partial = path.with_name(path.name + ".partial")
     try:

@@ -33,7 +33,7 @@ def verdict(document: dict[str, Any]) -> dict[str, Any]:
         return _best_of(document)
     here = {role: row["common"] for role, row in rows.items()}
     ours, exp, best = here["result"], here["interpolation"], here["classical"]
-    if ours["hqnr"] is None or ours["r_ergas"] is None or best["r_ergas"] is None:
+    if any(row[key] is None for row in (ours, exp, best) for key in ("hqnr", "r_ergas", "d_rho")):
         return _unknown(document)
     spectral, spectral_words = _spectral(ours["r_ergas"], best["r_ergas"])
     spatial, spatial_words = _spatial(ours, exp, best)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from clippan_cli.metrics.blocks import BLOCK, Blocks
+from clippan_cli.metrics.reference import safe_sqrt
 
 _CONSTANT = 0.05
 
@@ -24,7 +25,12 @@ def q2n(fused: Tensor, truth: Tensor, block: int = BLOCK) -> Tensor:
         fused: ``(C, H, W)``.
         truth: ``(C, H, W)``.
         block: Side of a block in pixels; what lies beyond the last whole one is left out.
+
+    Raises:
+        ValueError: The images are smaller than a block.
     """
+    if min(truth.shape[1:]) < block:
+        raise ValueError(f"images of {tuple(truth.shape[1:])} are smaller than a block of {block}")
     return q2n_map(fused, truth, block).mean()
 
 
@@ -51,22 +57,19 @@ def quality_of_all(ours: Blocks, known: Blocks) -> Tensor:
     """
     bands = len(known)
     signs = _conjugation(bands).to(known.mean)
-    known_zero = known.mean == 0
     constant = known.variance == 0
-    # A band that is constant in the truth (saturated cloud, still water) is measured by a part of its mean: by its
-    # deviation, which is none, the least rounding of the fused image would outweigh all other bands.
-    spread = torch.where(constant, (_CONSTANT * known.mean) ** 2, known.variance).sqrt()
-    spread = torch.where(known_zero, 1.0, spread)
-    origin = torch.where(known_zero, 0.0, known.mean)
-    first = torch.where(known_zero, known.mean, 0.0) + 1
-    second = signs * ((ours.mean - origin) / spread + 1)
+    bright = known.mean.abs().mean(0)
+    # A band that is constant in the truth (saturated cloud, still water, a dead band) is measured by a part of the
+    # block's mean: by its own deviation, which is none, the least rounding would outweigh all other bands.
+    allowed = torch.where(bright > 0, _CONSTANT * bright, 1.0)
+    spread = torch.where(constant, allowed**2, known.variance).sqrt()
+    moved = (ours.mean - known.mean) / spread + 1
     rows, cols = zip(*product(range(bands), range(bands)), strict=True)
     scale = (signs / spread)[list(cols)] / spread[list(rows)]
     covariance = torch.tensordot(_units(bands).to(known.mean), known.covariances(rows, ours, cols) * scale, 1)
     variance = ((known.variance + ours.variance) / spread**2).sum(0)
-    # Bands up to the next power of two are empty: after the normalisation they are 1.
-    empty = len(covariance) - bands
-    square_first, square_second = (first**2).sum(0) + empty, (second**2).sum(0) + empty
+    # After the normalisation the truth's mean is 1 in every component, those of empty bands up to 2^n included.
+    square_first, square_second = len(covariance), (moved**2).sum(0) + len(covariance) - bands
     means = 2 * (square_first * square_second).sqrt() / (square_first + square_second)
     flat = constant.all(0)
     contrast = torch.where(flat, 1 / (1 + variance), 2 * _norm(covariance) / torch.where(flat, 1.0, variance))
@@ -98,12 +101,13 @@ def _conjugation(bands: int) -> Tensor:
 @lru_cache
 def _units(bands: int) -> Tensor:
     """Signs with which the products of components add up to those of the result: ``(2^n, C·C)``."""
-    units = torch.eye(2 ** math.ceil(math.log2(bands)))
-    return torch.stack([hypercomplex_product(units[a], units[b]) for a, b in product(range(bands), range(bands))], 1)
+    # The cache serves those who want gradients too, whoever comes first.
+    with torch.inference_mode(mode=False):
+        units = torch.eye(2 ** math.ceil(math.log2(bands)))
+        pairs = product(range(bands), range(bands))
+        return torch.stack([hypercomplex_product(units[a], units[b]) for a, b in pairs], 1)
 
 
 def _norm(x: Tensor) -> Tensor:
-    """Length along the first dimension; its gradient is finite at 0."""
-    square = (x**2).sum(0)
-    zero = square == 0
-    return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
+    """Length along the first dimension."""
+    return safe_sqrt((x**2).sum(0))

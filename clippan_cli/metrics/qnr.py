@@ -59,7 +59,13 @@ def qnr(spectral: Tensor, spatial: Tensor) -> Tensor:
 
 
 def between_bands(bands: Blocks) -> Tensor:
-    """Q of each pair of bands ``(0, 1), (0, 2) … (1, 2) …``, block by block: ``(pairs, rows, cols)``."""
+    """Q of each pair of bands ``(0, 1), (0, 2) … (1, 2) …``, block by block: ``(pairs, rows, cols)``.
+
+    Raises:
+        ValueError: There is one band only.
+    """
+    if len(bands) < 2:
+        raise ValueError("a single band has no pair")
     first, second = zip(*combinations(range(len(bands)), 2), strict=True)
     return quality(bands, first, bands, second)
 

@@ -26,7 +26,7 @@ def ergas(fused: Tensor, truth: Tensor, ratio: float, valid: Tensor | None = Non
 
 def ergas_from(error: Tensor, mean: Tensor, ratio: float) -> Tensor:
     """ERGAS from the mean squared error and the mean truth of each band, both ``(C,)``."""
-    return 100 / ratio * (error / mean**2).mean().sqrt()
+    return 100 / ratio * safe_sqrt((error / mean**2).mean())
 
 
 def sam(fused: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -63,7 +63,8 @@ def scc(fused: Tensor, truth: Tensor) -> Tensor:
         truth: ``(C, H, W)``.
     """
     ours, theirs = sobel(fused), sobel(truth)
-    return (ours * theirs).sum() / ((ours**2).sum() * (theirs**2).sum()).sqrt()
+    power = (ours**2).sum() * (theirs**2).sum()
+    return (ours * theirs).sum() / torch.where(power > 0, power, 1.0).sqrt()
 
 
 def sobel(x: Tensor) -> Tensor:
@@ -72,9 +73,13 @@ def sobel(x: Tensor) -> Tensor:
     cols = x[:, :, 2:] - x[:, :, :-2]
     down = rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]
     right = cols[:, :-2] + 2 * cols[:, 1:-1] + cols[:, 2:]
-    square = down**2 + right**2
-    zero = square == 0
-    return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
+    return safe_sqrt(down**2 + right**2)
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """The root, with a gradient of 0 instead of infinity at 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, x).sqrt())
 
 
 def mpsnr(fused: Tensor, truth: Tensor, peak: float) -> Tensor:
@@ -89,7 +94,7 @@ def mpsnr(fused: Tensor, truth: Tensor, peak: float) -> Tensor:
 
 
 def mpsnr_from(error: Tensor, peak: float) -> Tensor:
-    """MPSNR from the mean squared error of each band, ``(C,)``; infinite if there is none."""
+    """MPSNR from the mean squared error of each band, ``(C,)``; infinite, and no loss, if there is none."""
     return (10 * torch.log10(peak**2 / error)).mean()
 
 

@@ -39,7 +39,9 @@ class _Axis(NamedTuple):
 @lru_cache(maxsize=1024)
 def _build(axis: _Axis) -> Banded:
     gain = () if axis.gain is None else (axis.gain,)
-    return axis.kind(axis.ratio, axis.phase, *gain, axis.pan, axis.ms, device=axis.device, dtype=axis.dtype)
+    # The cache serves those who want gradients too, whoever comes first.
+    with torch.inference_mode(mode=False):
+        return axis.kind(axis.ratio, axis.phase, *gain, axis.pan, axis.ms, device=axis.device, dtype=axis.dtype)
 
 
 class Operators:

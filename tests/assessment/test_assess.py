@@ -120,7 +120,7 @@ def test_against_a_truth(make_scene: Make) -> None:
     inner = (slice(None), slice(edge, -edge), slice(edge, -edge))
     ours, known = torch.from_numpy(read(image))[inner], torch.from_numpy(truth)[inner]
     found, peak = numbers(document, "truth"), document["convention"]["peak"]
-    assert peak == 1023
+    assert peak == 1024
     expected = {
         "ergas": ergas(ours, known, 4),
         "sam": sam(ours, known),
@@ -478,3 +478,35 @@ def test_dlpan_refuses_another_origin(make_scene: Make) -> None:
     scene = make_scene(size=64, phase=5.5)
     with pytest.raises(InputError, match=r"MS begins \+4\.00, \+4\.00 PAN px"):
         judged(scene, fused(scene), convention="dlpan")
+
+
+def test_a_crop_far_from_the_samples_is_in_the_same_unit(make_scene: Make) -> None:
+    scene = make_scene(size=160)
+    for path in (scene.ms, scene.pan):
+        with rasterio.open(path, "r+") as target:
+            pixels = target.read()
+            pixels[:, :, pixels.shape[2] // 2 :] //= 8
+            target.write(pixels)
+    pixels = read(fused(scene))
+    crop = write(scene.folder / "crop.tif", pixels[:, 500:600, 500:620], PLACE @ rasterio.Affine.translation(500, 500))
+    assert judged(scene, crop)["blocks"]["judged"] > 0
+
+
+def test_judging_first_leaves_gradients_to_others(make_scene: Make) -> None:
+    """Judging needs no gradients; what it keeps at hand must still serve a training that does."""
+    scene = make_scene(size=64)
+    judged(scene, fused(scene))
+    image = torch.rand(4, 64, 64).requires_grad_()
+    q2n(image, torch.rand(4, 64, 64)).backward()  # type: ignore[no-untyped-call]
+    operators = Operators(scene.sampling, box(256, 256), box(64, 64))
+    fine = torch.rand(4, 256, 256).requires_grad_()
+    operators.down(fine).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert fine.grad is not None
+
+
+def test_dlpan_has_a_phase_of_its_own(make_scene: Make) -> None:
+    scene = make_scene(size=64)
+    with pytest.raises(UsageError, match="phase of its own"):
+        judged(scene, scene.pan, convention="dlpan", register="off")
+    with pytest.raises(UsageError, match="scene's own convention"):
+        judged(scene, None, methods=("gsa",), convention="dlpan", reduced=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from clippan_cli.physics.sampling import Box, Sampling, Span
 
 def lattice(area: Box, ratio: float, side: int, ms: tuple[int, int] | None = None) -> Lattice:
     sampling = Sampling.uniform((ratio, ratio), ((ratio - 1) / 2,) * 2, (0.3,))
-    return cut(area, sampling, ms or (int(area.rows.stop / ratio), int(area.cols.stop / ratio)), side)
+    return cut(area, sampling, ms or (math.ceil(area.rows.stop / ratio), math.ceil(area.cols.stop / ratio)), side)
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,8 +57,15 @@ def test_the_chosen_windows_are_spread() -> None:
 
 
 def test_what_is_smaller_than_a_block_is_refused() -> None:
-    with pytest.raises(InputError, match="31 × 400 px is smaller than a block of 32 px"):
+    with pytest.raises(InputError, match="31 × 400 px, is smaller than a block of 32 px"):
         lattice(Box(Span(0, 400), Span(0, 31)), 4, 512)
+
+
+def test_what_ms_does_not_cover_is_left_out() -> None:
+    sampling = Sampling.uniform((4.0, 4.0), (4001.5, 4001.5), (0.3,))
+    made = cut(Box(Span(0, 20_000), Span(0, 20_000)), sampling, (500, 500), 512)
+    assert made.area == Box(Span(4000, 6000), Span(4000, 6000))
+    assert max(max(cell.pan.shape) for cell in made.cells) < 1000
 
 
 def test_ms_must_reach_the_area() -> None:

@@ -141,7 +141,7 @@ def test_bad_input_has_numbers(scene: Made) -> None:
     refused(call("assess", scene.ms, scene.ms, scene.pan), 3, "another grid than PAN", "2 × 2", "0.5 × 0.5")
     refused(call("assess", scene.pan, scene.ms, scene.pan), 3, "has 1 bands, MS has 4")
     small = write(scene.folder / "small.tif", read(scene.out)[:, :30, :30], PLACE)
-    refused(call("assess", small, scene.ms, scene.pan), 3, "30 × 30 px is smaller than a block of 32 px")
+    refused(call("assess", small, scene.ms, scene.pan), 3, "30 × 30 px, is smaller than a block of 32 px")
 
 
 def test_the_image_is_told_even_if_it_cannot_be_judged(make_scene: MakeScene, tmp_path: Path) -> None:

@@ -62,3 +62,10 @@ def test_a_step_down_the_gradient_lowers_each() -> None:
         before = loss(fused)
         (gradient,) = torch.autograd.grad(before, fused)
         assert float(loss(start - gradient / gradient.abs().max())) < float(before.detach())
+
+
+def test_what_has_no_answer_says_so() -> None:
+    with pytest.raises(ValueError, match="no pair"):
+        d_lambda(random(1, 64, 64), random(1, 64, 64))
+    with pytest.raises(ValueError, match="smaller than a block"):
+        d_lambda_k(random(4, 30, 64), random(4, 30, 64))

@@ -98,3 +98,14 @@ def test_indices_have_gradients() -> None:
     assert fused.grad is not None
     assert bool(torch.isfinite(fused.grad).all())
     assert float(fused.grad.abs().sum()) > 0
+
+
+def test_gradients_are_finite_where_nothing_is_wrong_or_nothing_is_there() -> None:
+    truth = random(4, 32, 32)
+    flat = torch.full((4, 32, 32), 5.0, dtype=torch.float64)
+    for fused, known in ((truth, truth), (truth, flat), (flat, truth), (flat, flat)):
+        image = fused.clone().requires_grad_()
+        total = ergas(image, known, 4) + sam(image, known) + scc(image, known)
+        total.backward()  # type: ignore[no-untyped-call]
+        assert image.grad is not None
+        assert bool(torch.isfinite(image.grad).all())
