@@ -45,7 +45,7 @@ from clippan_cli.tiling.survey import Survey, gather, no_moments, survey
 
 SCHEMA_VERSION = 1
 
-ANCHOR_PIXELS = 16 << 20
+ANCHOR_PIXELS = 8 << 20
 """PAN pixels on which the anchors are judged, in windows spread over a scene that has more."""
 
 EXP = "exp"
