@@ -21,7 +21,7 @@ from clippan_cli.assessment.candidate import Candidate, FromFile, Fused, Interpo
 from clippan_cli.assessment.checks import check_options
 from clippan_cli.assessment.convention import Convention, DlpanConvention, SceneConvention
 from clippan_cli.assessment.indices import CATALOGUE, full_indices, truth_indices
-from clippan_cli.assessment.inputs import check_unit, chosen_bands, open_image, peak_of, ranges
+from clippan_cli.assessment.inputs import check_unit, open_image, peak_of, ranges
 from clippan_cli.assessment.judge import BINS, Case, Findings, Judge, Truth, holds_blocks, whole_type
 from clippan_cli.assessment.lattice import Cell, Lattice, cut, window_side
 from clippan_cli.assessment.maps import write_maps
@@ -109,6 +109,7 @@ def _scene_options(options: AssessOptions) -> Options:
         sensor=options.sensor,
         mtf_gain=options.mtf_gain,
         src_nodata=options.src_nodata,
+        bands=options.bands,
         warp=options.warp,
         memory=options.memory,
         jobs=options.jobs,
@@ -145,7 +146,7 @@ class _Assessing:
     ) -> None:
         self._job, self._options, self._hears, self._stop, self._stack = job, options, hears, stop, stack
         self._clock = Clock()
-        self._bands = chosen_bands(options.bands, job.pair.ms.count)
+        self._bands = job.chosen
         self._image: tuple[Raster, Box] | None = None
         self._truth: tuple[Raster, Box] | None = None
         nodata = options.src_nodata

@@ -54,7 +54,7 @@ class FromFile(Candidate):
 
     def read(self, box: Box) -> Pixels:
         """Read the part of ``box`` that the file covers; the rest is invalid."""
-        inner = Box(*(Span(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, self._area, strict=True)))
+        inner = box.intersection(self._area)
         place = (slice(None), *inner.within(box))
         own = inner.within(self._area)
         pixels, valid = self._raster.read(Box(*(Span(part.start, part.stop) for part in own)))

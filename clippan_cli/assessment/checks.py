@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from clippan_cli.assessment.maps import TITLES
 from clippan_cli.assessment.options import CONVENTIONS, AssessOptions
 from clippan_cli.errors import OutputError, UsageError
 from clippan_cli.fusion.registry import method
+from clippan_cli.tiling.job import check_parent
 
 
 def check_options(options: AssessOptions, hrms: str | None, inputs: Sequence[str]) -> None:
@@ -70,14 +70,14 @@ def check_report(report: str, taken: Sequence[str], *, overwrite: bool) -> None:
         raise OutputError(f"{path} is a folder", "give the name of an HTML file")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists", "choose another name, or replace it with --overwrite")
-    _check_parent(path)
+    check_parent(path)
 
 
 def _check_folder(folder: Path, taken: Sequence[str], *, overwrite: bool) -> None:
     _refuse_taken(folder, taken)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is no folder", "give the name of a folder")
-    _check_parent(folder)
+    check_parent(folder)
     for key in TITLES:
         path = folder / f"{key}.tif"
         _refuse_taken(path, taken)
@@ -88,12 +88,3 @@ def _check_folder(folder: Path, taken: Sequence[str], *, overwrite: bool) -> Non
 def _refuse_taken(path: Path, taken: Sequence[str]) -> None:
     if any(Path(name).resolve() == path.resolve() for name in taken):
         raise OutputError(f"{path} is an input or another output", "choose another name")
-
-
-def _check_parent(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist", f"create it: mkdir -p {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(
-            f"the folder {path.parent} is not writable", "choose another folder, or change its permissions"
-        )

@@ -16,7 +16,7 @@ from clippan_cli.physics.dlpan import dlpan_filter, imresize, interp23
 from clippan_cli.physics.operators import Operators, blur
 from clippan_cli.physics.sampling import Box, Sampling, Span
 from clippan_cli.scene.pair import Pair
-from clippan_cli.scene.raster import Raster
+from clippan_cli.tiling.window import read_tensors
 
 _WHOLE = 0.999
 _STRIP = 64
@@ -177,7 +177,7 @@ class DlpanConvention(Convention):
             Sampling.uniform((ratio, ratio), (at, at), pair.sampling.gains, pair.sampling.pan_gain), list(bands)
         )
         self._ratio, self._scale = ratio, scale
-        self._ms = _filled(*_tensors(pair.ms, pair.ms.grid.box))[self.bands] / scale
+        self._ms = _filled(*read_tensors(pair.ms, pair.ms.grid.box))[self.bands] / scale
         self._pan = _lowered(pair, ratio) / scale
 
     @property
@@ -250,11 +250,6 @@ class _DlpanView(View):
         return x[:, picks[0].to(x.device)][:, :, picks[1].to(x.device)]
 
 
-def _tensors(raster: Raster, box: Box) -> tuple[Tensor, Tensor | None]:
-    pixels, valid = raster.read(box)
-    return torch.from_numpy(pixels), None if valid is None else torch.from_numpy(valid)
-
-
 def _filled(x: Tensor, valid: Tensor | None) -> Tensor:
     """``(C, H, W)`` with each band's mean where it is invalid: the filters know no gaps."""
     if valid is None:
@@ -279,6 +274,6 @@ def _lowered(pair: Pair, ratio: int) -> Tensor:
         rows = Span(start, min(height, start + _STRIP))
         outer = rows.grow(halo, height)
         box = Box(Span(outer.start * ratio, outer.stop * ratio), Span(0, width * ratio))
-        pan = _filled(*_tensors(pair.pan, box))
+        pan = _filled(*read_tensors(pair.pan, box))
         strips.append(imresize(pan, ratio)[:, rows.start - outer.start : rows.stop - outer.start])
     return torch.cat(strips, 1)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clippan_cli.errors import InputError, UsageError
+from clippan_cli.errors import InputError
 from clippan_cli.physics.registration import Sample
 from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.pair import Pair
@@ -108,7 +108,7 @@ def check_unit(
     shape, places = pair.pan.grid.shape, []
     for ms_box in [sample.ms_box for sample in samples]:
         outer = pair.sampling.pan_box(ms_box, 0, shape)
-        if all(a.start <= b.start and b.stop <= a.stop for a, b in zip(area, outer, strict=True)):
+        if outer.intersection(area) == outer:
             places.append((outer, ms_box))
     if not places:
         middle = Box(*(_middle(span) for span in area))
@@ -164,20 +164,6 @@ def peak_of(raster: Raster, scale: float) -> float:
     if raster.dtype == "uint8":
         return 255.0
     return scale - 1 if raster.integer else scale
-
-
-def chosen_bands(bands: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
-    """The MS bands that the image holds, counted from 0.
-
-    Raises:
-        UsageError: MS has no such band.
-    """
-    if bands is None:
-        return tuple(range(count))
-    wrong = [band for band in bands if not 1 <= band <= count]
-    if wrong:
-        raise UsageError(f"MS has no band {wrong[0]}: it has {count}", "bands are counted from 1")
-    return tuple(band - 1 for band in bands)
 
 
 def ranges(

@@ -21,7 +21,7 @@ from clippan_cli.physics.sampling import Box, Sampling, Span
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.pair import Pair, open_pair
 from clippan_cli.scene.raster import Raster
-from clippan_cli.tiling.window import read_window
+from clippan_cli.tiling.window import read_tensors, read_window
 
 _STEP = 512
 _WHOLE = 0.999
@@ -75,10 +75,7 @@ def _pan(pair: Pair, sampling: Sampling, box: Box) -> Any:
 def _ms(ms: Raster, stated: Sampling, box: Box) -> Any:
     """MS on a window of the reduced grid."""
     inner = stated.pan_box(box, stated.down_reach + 1, ms.grid.shape)
-    pixels, valid = ms.read(inner)
-    operators = Operators(stated, inner, box)
-    known = None if valid is None else torch.from_numpy(valid)
-    return _seen(operators, torch.from_numpy(pixels), known)
+    return _seen(Operators(stated, inner, box), *read_tensors(ms, inner))
 
 
 def _seen(operators: Operators, x: Tensor, valid: Tensor | None) -> Any:

@@ -207,7 +207,7 @@ def against_truth(window: Window, truth: Tensor, good: Tensor | None, inside: Bo
         peak: The highest value that a pixel can have, in scene units.
     """
     sums = Sums()
-    box = _intersection(window.cell.pan, inside)
+    box = window.cell.pan.intersection(inside)
     if min(box.shape) <= 0:
         return sums
     known = _both(window.valid, good)
@@ -279,16 +279,7 @@ def _kept(x: Tensor, good: Tensor | None) -> Tensor:
 
 
 def _grown(box: Box, by: int, limit: Box) -> Box:
-    return Box(
-        *(
-            Span(max(span.start - by, outer.start), min(span.stop + by, outer.stop))
-            for span, outer in zip(box, limit, strict=True)
-        )
-    )
-
-
-def _intersection(box: Box, other: Box) -> Box:
-    return _grown(box, 0, other)
+    return Box(*(Span(span.start - by, span.stop + by) for span in box)).intersection(limit)
 
 
 def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:

@@ -48,6 +48,10 @@ class Box(NamedTuple):
         """Extend by ``by`` pixels to all sides, within an image of ``shape``."""
         return Box(self.rows.grow(by, shape[0]), self.cols.grow(by, shape[1]))
 
+    def intersection(self, other: Box) -> Box:
+        """What both cover; of no or negative size where they are apart."""
+        return Box(*(Span(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(self, other, strict=True)))
+
     def within(self, outer: Box) -> tuple[slice, slice]:
         """Slices that cut this box out of an array that covers ``outer``."""
         return (

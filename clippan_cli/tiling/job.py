@@ -168,6 +168,15 @@ def check_output(path: Path, inputs: Sequence[str], options: Options) -> None:
         raise OutputError(f"{path} is a folder", "give the name of a file")
     if path.exists() and not (options.overwrite or options.resume):
         raise OutputError(f"{path} exists", "choose another name, or replace it with --overwrite")
+    check_parent(path)
+
+
+def check_parent(path: Path) -> None:
+    """Refuse a file whose folder does not take it.
+
+    Raises:
+        OutputError: The folder does not exist, or is not writable.
+    """
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist", f"create it: mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK):

@@ -49,11 +49,12 @@ class Window(NamedTuple):
 
 def read_window(pair: Pair, ms_box: Box, pan_box: Box) -> Window:
     """Read both rasters."""
-    ms, ms_valid = _tensors(pair.ms, ms_box)
-    pan, pan_valid = _tensors(pair.pan, pan_box)
+    ms, ms_valid = read_tensors(pair.ms, ms_box)
+    pan, pan_valid = read_tensors(pair.pan, pan_box)
     return Window(ms, ms_valid, pan[0], None if pan_valid is None else pan_valid[0], ms_box, pan_box)
 
 
-def _tensors(raster: Raster, box: Box) -> tuple[Tensor, Tensor | None]:
+def read_tensors(raster: Raster, box: Box) -> tuple[Tensor, Tensor | None]:
+    """Read one raster: ``(C, h, w)`` in DN, 0 where invalid; and its validity, None where all are valid."""
     pixels, valid = raster.read(box)
     return torch.from_numpy(pixels), None if valid is None else torch.from_numpy(valid)
