@@ -49,6 +49,12 @@ class InputError(ClippanError):
     exit_code = ExitCode.INPUT
 
 
+class ModelError(ClippanError):
+    """A model cannot be used, or not for this scene."""
+
+    exit_code = ExitCode.MODEL
+
+
 class OutputError(ClippanError):
     """The result cannot be written."""
 

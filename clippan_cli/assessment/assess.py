@@ -31,7 +31,7 @@ from clippan_cli.assessment.verdict import remarks, verdict
 from clippan_cli.errors import InputError
 from clippan_cli.fusion.method import Statistics
 from clippan_cli.fusion.moments import Moments
-from clippan_cli.fusion.registry import DEFAULT, method
+from clippan_cli.fusion.registry import CLASSICAL, method
 from clippan_cli.metrics.blocks import BLOCK
 from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.pair import Pair
@@ -217,7 +217,7 @@ class _Assessing:
 
     def _rows(self) -> list[dict[str, Any]]:
         """Who is judged: the image or the methods first, the anchors last."""
-        classical = _named(DEFAULT, DEFAULT_CONSISTENCY)
+        classical = _named(CLASSICAL, DEFAULT_CONSISTENCY)
         if self._image is not None:
             name = Path(self._image[0].name).name
             name = f"{name} (the image)" if name in (classical, EXP) else name
@@ -230,7 +230,7 @@ class _Assessing:
             ]
         return [
             *rows,
-            {"name": classical, "role": "classical", "method": DEFAULT},
+            {"name": classical, "role": "classical", "method": CLASSICAL},
             {"name": EXP, "role": "interpolation", "method": EXP},
         ]
 

@@ -12,6 +12,7 @@ from clippan_cli import __version__
 from clippan_cli.cli.assess import assess
 from clippan_cli.cli.console import fail
 from clippan_cli.cli.info import info
+from clippan_cli.cli.pretrain import pretrain
 from clippan_cli.cli.sharpen import sharpen
 from clippan_cli.errors import UsageError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(sharpen)
 app.command()(assess)
+app.command()(pretrain)
 app.command()(info)
 
 

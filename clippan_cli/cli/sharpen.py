@@ -50,14 +50,30 @@ def sharpen(
     ] = None,
     ms: MsFiles = None,
     pan: PanFile = None,
-    method: Annotated[
+    model: Annotated[
         str,
+        typer.Option(
+            envvar="CLIPPAN_MODEL", metavar="ID|DIR", help="A model: one that ships (clippan models list), or a folder."
+        ),
+    ] = "injector-1",
+    method: Annotated[
+        str | None,
         typer.Option(
             envvar="CLIPPAN_METHOD",
             metavar="NAME",
-            help="exp, brovey, gsa, bdsd-pc, mtf-glp-fs, mtf-glp-hpm-r, sr-d (slow), gdal-brovey.",
+            help="A classical method instead of a model: exp, brovey, gsa, bdsd-pc, mtf-glp-fs, mtf-glp-hpm-r, "
+            "sr-d (slow), gdal-brovey.",
+            show_default=False,
         ),
-    ] = "mtf-glp-hpm-r",
+    ] = None,
+    guard: Annotated[
+        bool,
+        typer.Option(
+            "--guard/--no-guard",
+            envvar="CLIPPAN_GUARD",
+            help="Compare the model with classical methods on samples of the scene; fall back where it is worse.",
+        ),
+    ] = True,
     consistency: Consistency = 2,
     register: Register = "auto",
     sensor: SensorId = None,
@@ -136,7 +152,8 @@ def sharpen(
     from clippan_cli.tiling.sharpen import sharpen as run
 
     options = Options(
-        method=method,
+        method=chosen_method(method, model),
+        guard=guard,
         consistency=consistency,
         register=parse_register(register),
         sensor=sensor,
@@ -186,6 +203,19 @@ def _print(document: dict[str, Any], *, json: bool, dry_run: bool) -> None:
         print_plan(document)
     else:
         typer.echo(document["output"])
+
+
+def chosen_method(method: str | None, model: str) -> str:
+    """What ``--method`` or else ``--model`` names.
+
+    Raises:
+        UsageError: There is no such method.
+    """
+    from clippan_cli.fusion.registry import METHODS
+
+    if method is not None and method not in METHODS:
+        raise UsageError(f"unknown method {method!r}", "known: " + ", ".join(METHODS))
+    return method or model
 
 
 def report_options(options: Options, report: str) -> AssessOptions:

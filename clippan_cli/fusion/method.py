@@ -109,6 +109,10 @@ class Method(ABC):
         """PAN pixels that an output pixel looks beyond itself: at least the reach of the upsampling."""
         return sampling.up_reach
 
+    def planes(self, sampling: Sampling) -> int:
+        """Images of a tile's size, of 32-bit floats, that fusing one holds at its peak."""
+        return 7 * (len(sampling.gains) + 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Classical(Fitted):

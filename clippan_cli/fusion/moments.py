@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clippan_cli.physics.operators import Operators, blur
+from clippan_cli.physics.operators import Operators, blur, curvature, octaves
 from clippan_cli.physics.sampling import Box
 
 
@@ -67,14 +68,22 @@ def feature_names(features: Sequence[str], bands: int) -> tuple[str, ...]:
 
 
 def tile_moments(
-    features: Sequence[str], ms: Tensor, pan: Tensor, usable: Tensor, operators: Operators, core: Box
+    features: Sequence[str],
+    ms: Tensor,
+    pan: Tensor,
+    usable: Tensor,
+    operators: Operators,
+    core: Box,
+    pan_valid: Tensor | None = None,
 ) -> Moments:
     """Moments of one window.
 
     Features, all on MS's grid: ``ms``; ``ms_low``, MS seen through its own MTF once more; ``pan_low``, PAN through
     each band's MTF; ``pan_simulated``, PAN as its own sensor would see it at MS's resolution; ``lifted`` and
     ``lifted_one``, the adjoint of upsampling applied to PAN and to 1, which give the moments of upsampled bands
-    with PAN at PAN's resolution without upsampling any.
+    with PAN at PAN's resolution without upsampling any; of ``ms``, of ``pan`` and of PAN's curvature (``curve``), both
+    through each band's MTF, the finest octave (``ms_top``, ``pan_top``, ``curve_top``); of ``ms`` and of ``pan`` the one
+    below it (``ms_mid``, ``pan_mid``).
 
     Args:
         features: Which to gather.
@@ -83,28 +92,61 @@ def tile_moments(
         usable: ``(h, w)``, True where MS and all PAN pixels under its MTF are valid and not saturated.
         operators: Between the two windows.
         core: The MS pixels to count.
+        pan_valid: ``(H, W)``; None where all are valid.
     """
     cut = core.within(operators.ms_box)
-    planes = [_feature(name, ms, pan, operators)[(slice(None), *cut)] for name in features]
+    seen = _Seen(ms, pan, operators, pan_valid)
+    planes = [seen.feature(name)[(slice(None), *cut)] for name in features]
     chosen = usable[cut]
     table = (torch.cat([torch.ones_like(ms[(slice(0, 1), *cut)]), *planes]) * chosen).flatten(1).double()
     return Moments(feature_names(features, ms.shape[0]), (table @ table.T).cpu().numpy())
 
 
-def _feature(name: str, ms: Tensor, pan: Tensor, operators: Operators) -> Tensor:
-    if name == "ms":
-        return ms
-    if name == "ms_low":
-        return blur(ms, operators.sampling, operators.ms_box)
-    if name == "pan_low":
-        return operators.pan_down(pan)
-    if name == "pan_simulated":
-        return operators.pan_simulated(pan)
-    if name == "lifted":
-        return operators.up_adjoint(pan)
-    if name == "lifted_one":
-        return operators.up_adjoint(torch.ones_like(pan))
-    raise ValueError(f"no such feature: {name}")
+@dataclass
+class _Seen:
+    """One window, seen in many ways."""
+
+    ms: Tensor
+    pan: Tensor
+    operators: Operators
+    pan_valid: Tensor | None
+
+    def feature(self, name: str) -> Tensor:
+        if name == "ms":
+            return self.ms
+        if name == "ms_low":
+            return blur(self.ms, self.operators.sampling, self.operators.ms_box)
+        if name == "pan_low":
+            return self.pan_low
+        if name == "pan_simulated":
+            return self.operators.pan_simulated(self.pan)
+        if name == "lifted":
+            return self.operators.up_adjoint(self.pan)
+        if name == "lifted_one":
+            return self.operators.up_adjoint(torch.ones_like(self.pan))
+        if name in ("ms_top", "ms_mid", "pan_top", "pan_mid", "curve_top"):
+            image, octave = name.split("_")
+            pair: tuple[Tensor, Tensor] = getattr(self, f"{image}_octaves")
+            return pair[octave == "mid"]
+        raise ValueError(f"no such feature: {name}")
+
+    @cached_property
+    def pan_low(self) -> Tensor:
+        return self.operators.pan_down(self.pan)
+
+    @cached_property
+    def ms_octaves(self) -> tuple[Tensor, Tensor]:
+        return octaves(self.ms, self.operators.ms_box)
+
+    @cached_property
+    def pan_octaves(self) -> tuple[Tensor, Tensor]:
+        return octaves(self.pan_low, self.operators.ms_box)
+
+    @cached_property
+    def curve_octaves(self) -> tuple[Tensor, Tensor]:
+        valid = None if self.pan_valid is None else self.pan_valid[None]
+        bent = curvature(self.pan[None], self.operators.pan_box, valid)[0]
+        return octaves(self.operators.pan_down(bent), self.operators.ms_box)
 
 
 def merge(parts: Iterable[Moments]) -> Moments:

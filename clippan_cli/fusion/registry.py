@@ -1,13 +1,16 @@
-"""Every method by its name on the command line."""
+"""Every method by its name on the command line: the classical ones, and every model."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
-from clippan_cli.errors import UsageError
 from clippan_cli.fusion.method import Method
 
-DEFAULT = "mtf-glp-hpm-r"
+DEFAULT = "injector-1"
+"""The model that ``sharpen`` takes."""
+
+CLASSICAL = "mtf-glp-hpm-r"
+"""The classical method to compare with, and to fall back to."""
 
 METHODS = {
     "exp": "substitution:Exp",
@@ -22,13 +25,16 @@ METHODS = {
 
 
 def method(name: str) -> Method:
-    """The method of that name.
+    """The method of that name: a classical one, a shipped model by its id, or a model's folder.
 
     Raises:
-        UsageError: There is none.
+        ModelError: There is none, or the model cannot be used.
     """
-    if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}", "known: " + ", ".join(METHODS))
-    module, attribute = METHODS[name].split(":")
-    found: type[Method] = getattr(import_module(f"clippan_cli.fusion.{module}"), attribute)
-    return found()
+    if name in METHODS:
+        module, attribute = METHODS[name].split(":")
+        found: type[Method] = getattr(import_module(f"clippan_cli.fusion.{module}"), attribute)
+        return found()
+    from clippan_cli.fusion.learned import Learned
+    from clippan_cli.networks.model import find_model
+
+    return Learned(find_model(name))

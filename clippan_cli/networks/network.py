@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
+
+MULTIPLE = 4
+"""PAN pixels of which the origin of a tile is a multiple, whatever the network."""
+
+
+class Context(NamedTuple):
+    """What is known of a scene besides its pixels; most networks do not ask.
+
+    Args:
+        pan_low: ``(B, 1, H, W)``, PAN without what the MS bands cannot resolve.
+        mean: ``(B, C)``, each band's mean over the scene.
+        deviation: ``(B, C)``, likewise its standard deviation.
+        pan_mean: ``(B, 1)``, of PAN at MS's resolution.
+        pan_deviation: ``(B, 1)``, likewise.
+        traits: ``(B, C, T)``, how alike band and PAN are, scale by scale; without unit.
+        ratio: PAN pixels in an MS pixel.
+    """
+
+    pan_low: Tensor
+    mean: Tensor
+    deviation: Tensor
+    pan_mean: Tensor
+    pan_deviation: Tensor
+    traits: Tensor
+    ratio: float
 
 
 class Network(nn.Module, ABC):
@@ -24,6 +49,9 @@ class Network(nn.Module, ABC):
     any_bands: ClassVar[bool] = False
     """Whether one set of weights serves any number of bands."""
 
+    needs_context: ClassVar[bool] = False
+    """Whether :meth:`forward` needs a :class:`Context`."""
+
     multiple: ClassVar[int] = 1
     """PAN pixels of which height, width and a tile's origin must be a multiple."""
 
@@ -31,12 +59,13 @@ class Network(nn.Module, ABC):
         super().__init__()
         self.bands = bands
 
-    def forward(self, ms_up: Tensor, pan: Tensor) -> Tensor:
+    def forward(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """Fuse.
 
         Args:
             ms_up: ``(B, C, H, W)`` in scene units.
             pan: ``(B, 1, H, W)`` in scene units.
+            context: What is known of the scene; those that set ``needs_context`` need it.
 
         Returns:
             ``(B, C, H, W)``.
@@ -50,6 +79,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def receptive_field(self, bands: int) -> int | None:
         """PAN pixels that an output pixel looks beyond itself; None where it looks at the whole image."""
+
+    def planes(self, bands: int, ratio: float) -> int:
+        """Images of PAN's size, of 32-bit floats, that :meth:`forward` holds at its peak."""
+        return 4 * max(layer.out_channels for layer in self.modules() if isinstance(layer, nn.Conv2d))
 
     @property
     def tile_safe(self) -> bool:

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Network, conv, zeroed
+from clippan_cli.networks.network import Network, conv
+from clippan_cli.networks.regions import HalfNormed, Refine, Regions, scope_is_local
 from clippan_cli.networks.selective_scan import Scan
 
 WINDOW = 32
 """Side of a window that is scanned by itself."""
 
 _EXPAND = 2
-_SLOPE = 0.2
 
 
 class PanMamba(Network):
@@ -35,9 +35,7 @@ class PanMamba(Network):
 
     def __init__(self, bands: int, width: int = 32, depth: int = 8, crossings: int = 5, scope: str = "window") -> None:
         super().__init__(bands)
-        if scope not in ("window", "image"):
-            raise ValueError(f"scope is window or image, got {scope!r}")
-        self._local = scope == "window"
+        self._local = scope_is_local(scope)
         self.of_ms, self.of_pan = self._encoder(bands, width), self._encoder(1, width)
         self.tokens_ms, self.tokens_pan = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
         self.alone_ms = nn.ModuleList(_Alone(width) for _ in range(depth))
@@ -45,17 +43,17 @@ class PanMamba(Network):
         self.swaps = nn.ModuleList(_Swap(width) for _ in range(2))
         self.fuse_ms, self.fuse_pan = conv(width, width), conv(width, width)
         self.crossings = nn.ModuleList(_Crossing(width) for _ in range(crossings))
-        self.refine = _Refine(width, bands)
+        self.refine = Refine(width, bands, gates=1)
 
     def _encoder(self, inputs: int, width: int) -> nn.Sequential:
-        return nn.Sequential(conv(inputs, width), *(_HalfNormed(width, self._local) for _ in range(3)))
+        return nn.Sequential(conv(inputs, width), *(HalfNormed(width, self._local) for _ in range(3)))
 
     def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
         """See :meth:`Network.detail`; sizes that are no multiple of 32 are continued by their edges."""
         height, width = ms_up.shape[-2:]
         margin = (0, -width % WINDOW, 0, -height % WINDOW) if self._local else (0, 0, 0, 0)
         ms, pan = (F.pad(x, margin, mode="replicate") for x in (ms_up, pan))
-        order = _Order(ms.shape, WINDOW if self._local else None)
+        order = Regions(ms.shape, WINDOW if self._local else None)
         ms, pan = order.tokens(self.tokens_ms(self.of_ms(ms))), order.tokens(self.tokens_pan(self.of_pan(pan)))
         ms, pan = _alone(self.alone_ms, ms), _alone(self.alone_pan, pan)
         for swap in self.swaps:
@@ -74,50 +72,6 @@ class PanMamba(Network):
             return None
         crossings = len(self.crossings)
         return 7 + 1 + crossings + 6 + (3 + crossings) * (WINDOW - 1)
-
-
-class _Order:
-    """In which order pixels become tokens: row by row through the image, or through each window by itself."""
-
-    def __init__(self, shape: torch.Size, window: int | None) -> None:
-        self._batch, self._height, self._width = shape[0], shape[2], shape[3]
-        self._rows, self._cols = (window, window) if window else (self._height, self._width)
-
-    def tokens(self, image: Tensor) -> Tensor:
-        """``(B, C, H, W)`` to ``(B · windows, pixels, C)``."""
-        cells = image.reshape(
-            self._batch, -1, self._height // self._rows, self._rows, self._width // self._cols, self._cols
-        )
-        return cells.permute(0, 2, 4, 3, 5, 1).reshape(-1, self._rows * self._cols, image.shape[1])
-
-    def image(self, tokens: Tensor) -> Tensor:
-        """The reverse of :meth:`tokens`."""
-        down, right = self._height // self._rows, self._width // self._cols
-        cells = tokens.reshape(self._batch, down, right, self._rows, self._cols, -1)
-        return cells.permute(0, 5, 1, 3, 2, 4).reshape(self._batch, -1, self._height, self._width)
-
-    def mean(self, image: Tensor) -> Tensor:
-        """The mean of the image, or of each window, spread over it: ``(B, C, H, W)`` to the same."""
-        tokens = self.tokens(image)
-        return self.image(tokens.mean(1, keepdim=True).expand_as(tokens))
-
-
-class _HalfNormed(nn.Module):
-    """Two convolutions; half of the channels between them are normalised over the image (not so in windows)."""
-
-    def __init__(self, width: int, local: bool) -> None:
-        super().__init__()
-        self._local, self._half = local, width // 2
-        self.first, self.second, self.skip = conv(width, width), conv(width, width), nn.Conv2d(width, width, 1)
-        self.scale = nn.Parameter(torch.ones(self._half, 1, 1))
-        self.shift = nn.Parameter(torch.zeros(self._half, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed, rest = self.first(x).tensor_split((self._half,), 1)
-        normed = normed if self._local else F.instance_norm(normed)
-        between = F.leaky_relu(torch.cat([normed * self.scale + self.shift, rest], 1), _SLOPE)
-        out: Tensor = F.leaky_relu(self.second(between), _SLOPE) + self.skip(x)
-        return out
 
 
 class _Mamba(nn.Module):
@@ -178,28 +132,9 @@ class _Crossing(nn.Module):
         self.leave = nn.Linear(_EXPAND * width, width, bias=False)
         self.around = conv(width, width, groups=width)
 
-    def forward(self, ms: Tensor, pan: Tensor, order: _Order) -> Tensor:
+    def forward(self, ms: Tensor, pan: Tensor, order: Regions) -> Tensor:
         both = self.scan_ms(*self.enter_ms(self.norm_ms(ms)).chunk(2, -1)) + self.scan_pan(
             *self.enter_pan(self.norm_pan(pan)).chunk(2, -1)
         )
         ms = ms + self.leave(both)
         return ms + order.tokens(self.around(order.image(ms)))
-
-
-class _Refine(nn.Module):
-    """Two residual steps gated by the mean of their features; both share the gate."""
-
-    def __init__(self, width: int, bands: int) -> None:
-        super().__init__()
-        self.head = conv(width, width)
-        self.steps = nn.ModuleList(nn.Sequential(conv(width, width), nn.ReLU(), conv(width, width)) for _ in range(2))
-        self.gate = nn.Sequential(nn.Conv2d(width, width // 4, 1), nn.ReLU(), nn.Conv2d(width // 4, width, 1))
-        self.tail = zeroed(conv(width, bands))
-
-    def forward(self, x: Tensor, order: _Order) -> Tensor:
-        x = self.head(x)
-        for step in self.steps:
-            features = step(x)
-            x = x + torch.sigmoid(self.gate(order.mean(features))) * features
-        out: Tensor = self.tail(x)
-        return out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from clippan_cli.errors import UsageError
@@ -14,6 +16,8 @@ NETWORKS = {
     "arbrpn": "arbrpn:ArbRpn",
     "lformer": "lformer:LFormer",
     "pan-mamba": "pan_mamba:PanMamba",
+    "ship": "ship:Ship",
+    "injector": "injector:Injector",
 }
 
 
@@ -28,11 +32,21 @@ def network(name: str, bands: int, **settings: Any) -> Network:
     Raises:
         UsageError: There is no such network, or it has no such setting.
     """
+    try:
+        return _class(name)(bands, **settings)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} cannot be made with {settings}: {error}", "see its class for the settings") from error
+
+
+def all_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the defaults of those that are not given: what a model must remember."""
+    known = signature(_class(name)).parameters
+    return {key: settings.get(key, each.default) for key, each in known.items() if key != "bands"}
+
+
+def _class(name: str) -> type[Network]:
     if name not in NETWORKS:
         raise UsageError(f"unknown network {name!r}", "known: " + ", ".join(NETWORKS))
     module, attribute = NETWORKS[name].split(":")
     found: type[Network] = getattr(import_module(f"clippan_cli.networks.{module}"), attribute)
-    try:
-        return found(bands, **settings)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{name} cannot be made with {settings}: {error}", "see its class for the settings") from error
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import NamedTuple, TypeVar
@@ -18,6 +19,11 @@ from clippan_cli.physics.sampling import Box, Sampling, Span
 LEAST_WEIGHT = 0.25
 """Share of its MTF that an MS pixel must have on valid pixels to be seen at all."""
 
+OCTAVE_REACH = 7
+"""Pixels that :func:`octaves` looks around."""
+
+_OCTAVES = (0.8, 1.6)
+_CURVATURE = 0.8
 _FILL_PASSES = 3
 
 _Key = TypeVar("_Key")
@@ -201,6 +207,24 @@ def blur(x: Tensor, sampling: Sampling, box: Box, valid: Tensor | None = None) -
     square = sampling.ratio[0] * sampling.ratio[1]
     gains = tuple(gain**square for gain in sampling.gains)
     same = Sampling.uniform((1.0, 1.0), (0.0, 0.0), gains)
+    return Operators(same, box, box, device=x.device, dtype=x.dtype).down(x, valid)
+
+
+def octaves(x: Tensor, box: Box) -> tuple[Tensor, Tensor]:
+    """The finest octave of ``(N, h, w)`` and the one below it."""
+    fine = _gaussian(x, _OCTAVES[0], box)
+    return x - fine, fine - _gaussian(x, _OCTAVES[1], box)
+
+
+def curvature(x: Tensor, box: Box, valid: Tensor | None = None) -> Tensor:
+    """The Laplacian of ``(N, H, W)``, smoothed a little; 0 where invalid."""
+    bend = (_gaussian(x, _CURVATURE, box, valid) - x) * (2 / _CURVATURE**2)
+    return bend if valid is None else torch.where(valid, bend, 0)
+
+
+def _gaussian(x: Tensor, sigma: float, box: Box, valid: Tensor | None = None) -> Tensor:
+    gain = math.exp(-0.5 * (math.pi * sigma) ** 2)
+    same = Sampling.uniform((1.0, 1.0), (0.0, 0.0), (gain,) * x.shape[0])
     return Operators(same, box, box, device=x.device, dtype=x.dtype).down(x, valid)
 
 

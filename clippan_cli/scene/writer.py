@@ -121,6 +121,11 @@ class Writer:
             if self._form.mask:
                 target.write_mask(np.zeros((1, 1), np.uint8), window=Window(0, 0, 1, 1))
 
+    def update_tags(self, tags: dict[str, str]) -> None:
+        """Change tags of the dataset after :meth:`create`."""
+        with rasterio.open(self.partial, "r+") as target:
+            target.update_tags(**tags)
+
     @contextmanager
     def session(self) -> Iterator[None]:
         """Open the file for :meth:`write`; on leaving it is closed and checked.

@@ -16,6 +16,8 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from clippan_cli.errors import OutputError, UsageError
 from clippan_cli.fusion.method import Method
+from clippan_cli.fusion.guard import ANCHORS
+from clippan_cli.fusion.learned import Learned
 from clippan_cli.fusion.registry import method
 from clippan_cli.physics.sampling import Box, Sampling
 from clippan_cli.scene.aoi import Aoi, read_aoi
@@ -41,6 +43,7 @@ class Job:
         known: The survey.
         aoi: The area of interest; None for the whole scene.
         method: How it will be fused, not fitted yet.
+        anchors: Classical methods that a network is compared with; the first replaces it where it is worse.
         plan: The tiles.
         device: Where to compute.
         memory: Kept below its bound.
@@ -52,6 +55,7 @@ class Job:
     known: Survey
     aoi: Aoi | None
     method: Method
+    anchors: tuple[Method, ...]
     plan: Plan
     device: torch.device
     memory: Memory
@@ -61,6 +65,11 @@ class Job:
     def sampling(self) -> Sampling:
         """Where the MS bands lie, registration included."""
         return self.known.sampling
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The statistics that the method and its anchors ask for."""
+        return tuple(dict.fromkeys(name for each in (self.method, *self.anchors) for name in each.features))
 
     @property
     def box(self) -> Box:
@@ -107,6 +116,8 @@ def _understand(
     pair: Pair, options: Options, device: torch.device, workers: int, memory: Memory, hears: Listener
 ) -> Job:
     fusion = method(options.method)
+    if isinstance(fusion, Learned):
+        fusion.check_fit(pair.sampling)
     _check_bands(options.bands, pair.ms)
     if options.mtf_gain is not None:
         pair.sampling = replace(pair.sampling, gains=(options.mtf_gain,) * pair.ms.count)
@@ -118,6 +129,7 @@ def _understand(
         pair.pan.grid.box if aoi is None else aoi.box,
         bands=pair.ms.count,
         halo=total_halo(fusion, known.sampling, options.consistency),
+        planes=fusion.planes(known.sampling),
         workers=workers,
         memory=options.memory,
         size=options.tile_size,
@@ -125,7 +137,9 @@ def _understand(
     found = _second_thoughts(pair, known)
     for text in found:
         hears.warn(text)
-    return Job(pair, options, known, aoi, fusion, plan, device, memory, [*pair.warnings, *found])
+    guarded = options.guard and isinstance(fusion, Learned)
+    anchors = tuple(method(name) for name in ANCHORS) if guarded else ()
+    return Job(pair, options, known, aoi, fusion, anchors, plan, device, memory, [*pair.warnings, *found])
 
 
 def _second_thoughts(pair: Pair, known: Survey) -> list[str]:

@@ -16,7 +16,8 @@ class Options:
     """What the user may say; the defaults suit an unknown scene.
 
     Args:
-        method: Name of a fusion method.
+        method: Name of a classical method, id of a shipped model, or folder of a model.
+        guard: Whether a model that is worse than the classical methods gives way to them.
         consistency: Back-projections that end it.
         register: ``"auto"``, ``"off"``, or a shift (row, col) in MS pixels.
         sensor: Sensor id; None to recognise it.
@@ -39,6 +40,7 @@ class Options:
     """
 
     method: str = DEFAULT
+    guard: bool = True
     consistency: int = DEFAULT_CONSISTENCY
     register: str | tuple[float, float] = "auto"
     sensor: str | None = None

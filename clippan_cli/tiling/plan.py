@@ -15,7 +15,6 @@ OVERLAP = 16
 TILE_SIZES = (1024, 512, 256, 128)
 
 _BASE_BYTES = 560 << 20
-_PLANES = 7
 _QUEUE = 2
 
 
@@ -30,12 +29,14 @@ class Plan:
         box: The output window on PAN's grid.
         size: Side of a tile in PAN pixels.
         halo: PAN pixels that the method looks beyond a tile.
+        planes: Images of a tile's size that the method holds at its peak.
         workers: Tiles computed at once.
     """
 
     box: Box
     size: int
     halo: int
+    planes: int
     workers: int
 
     @property
@@ -66,13 +67,16 @@ class Plan:
         return Span(start, min(outer.stop, start + self.size + OVERLAP))
 
 
-def plan_tiles(box: Box, *, bands: int, halo: int, workers: int, memory: int, size: int | None = None) -> Plan:
+def plan_tiles(
+    box: Box, *, bands: int, halo: int, planes: int, workers: int, memory: int, size: int | None = None
+) -> Plan:
     """Choose the largest tiles that fit into the memory.
 
     Args:
         box: The output window.
         bands: MS bands.
-        halo: Of the fitted method.
+        halo: Of the method, back-projections included.
+        planes: Images of a tile's size that the method holds at its peak.
         workers: Tiles computed at once.
         memory: Bytes for the whole process.
         size: Side of a tile, if the user insists.
@@ -84,7 +88,7 @@ def plan_tiles(box: Box, *, bands: int, halo: int, workers: int, memory: int, si
     for side in (size,) if size else TILE_SIZES:
         if size is None and side > TILE_SIZES[-1] and side >= 2 * longest:
             continue
-        plan = Plan(box, side, halo, workers)
+        plan = Plan(box, side, halo, planes, workers)
         if memory_needed(plan, bands) <= memory:
             return plan
     needed = memory_needed(plan, bands)
@@ -99,7 +103,7 @@ def plan_tiles(box: Box, *, bands: int, halo: int, workers: int, memory: int, si
 def memory_needed(plan: Plan, bands: int) -> int:
     """Bytes at the peak: libraries and caches, the tiles in work, and the seam between two rows of tiles."""
     side = min(plan.size + OVERLAP, max(plan.box.shape)) + 2 * plan.halo
-    working = plan.workers * _PLANES * (bands + 1) * side * side * 4
+    working = plan.workers * plan.planes * side * side * 4
     waiting = (plan.workers + _QUEUE) * (bands + 1) * side * side * 4
     seam = bands * OVERLAP * plan.box.cols.size * 4
     return _BASE_BYTES + working + waiting + seam

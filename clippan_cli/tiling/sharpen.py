@@ -15,6 +15,7 @@ import numpy as np
 
 from clippan_cli.errors import Interrupted, OutputError
 from clippan_cli.fusion.method import Fitted, Statistics
+from clippan_cli.fusion.guard import Verdict, judge
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.scene.writer import Writer, free_space
 from clippan_cli.tiling.engine import Engine, Quantiser
@@ -98,6 +99,8 @@ class _Making:
         self._record_path = path.with_name(path.name + ".clippan.json")
         self._key = run_key(job)
         self._counts = {"clipped": 0, "moved_off_nodata": 0}
+        self._method = job.method.name
+        self._verdict: Verdict | None = None
 
     def run(self, began: float) -> dict[str, Any]:
         job = self._job
@@ -105,7 +108,7 @@ class _Making:
         if resumed is None and job.options.resume and self._path.exists():
             return self._former()
         moments, first = resumed or self._start()
-        fitted = job.method.fit(Statistics(job.sampling, moments, job.known.samples))
+        fitted = self._fitted(Statistics(job.sampling, moments, job.known.samples))
         engine = Engine(
             job.pair,
             job.known,
@@ -129,6 +132,22 @@ class _Making:
         self._writer.publish()
         self._journal.remove()
         return record
+
+    def _fitted(self, statistics: Statistics) -> Fitted:
+        """The method, fitted; the first of its anchors where it is worse than they are."""
+        job = self._job
+        fitted = job.method.fit(statistics)
+        if not job.anchors:
+            return fitted
+        anchors = [anchor.fit(statistics) for anchor in job.anchors]
+        self._verdict = judge(fitted, anchors, job.known.samples, job.sampling, job.options.consistency)
+        if self._verdict.reason is None:
+            return fitted
+        self._method = job.anchors[0].name
+        self._writer.update_tags({"CLIPPAN_METHOD": self._method})
+        text = f"model {job.method.name} is worse than classical methods here ({self._verdict.reason})"
+        self._hears.warn(f"{text}: {self._method} is used instead (--no-guard keeps the model)")
+        return anchors[0]
 
     def _former(self) -> dict[str, Any]:
         """The record of a run that had finished, if it was this one."""
@@ -171,14 +190,14 @@ class _Making:
 
     def _statistics(self) -> Moments:
         job = self._job
-        if not job.method.features:
+        if not job.features:
             return no_moments(job.pair.ms.count)
         common = common_box(job.pair)
         self._hears.begin("statistics", common.shape[0] * common.shape[1])
         return gather(
             job.pair,
             job.known,
-            job.method.features,
+            job.features,
             side=min(_BLOCK, job.plan.size),
             workers=job.plan.workers,
             device=job.device,
@@ -226,6 +245,8 @@ class _Making:
             "versions": versions(),
             **describe_scene(job),
             "plan": describe_plan(job),
+            "method_used": self._method,
+            "guard": None if self._verdict is None else self._verdict.to_json(),
             "fitted": fitted.parameters,
             "counts": {"pixels": pixels, **self._counts},
             "timing": {

@@ -14,6 +14,7 @@ from torch import Tensor
 from clippan_cli.errors import InputError
 from clippan_cli.fusion.method import Tile
 from clippan_cli.fusion.moments import Moments, feature_names, merge, tile_moments
+from clippan_cli.physics.operators import OCTAVE_REACH
 from clippan_cli.physics.registration import SEARCH, Registration, Sample, Shift, measure_shift
 from clippan_cli.physics.sampling import CUBIC_REACH, Box, Sampling, Span
 from clippan_cli.scene.pair import Pair
@@ -212,7 +213,11 @@ def gather(
     common = common_box(pair)
     sampling = known.sampling
     # The adjoint folds what lies beyond a window onto its edge, as upsampling does: the edge must not be counted.
-    low_halo = sampling.down_reach + 1 if "ms_low" in features else CUBIC_REACH + 1
+    low_halo = CUBIC_REACH + 1
+    if "ms_low" in features:
+        low_halo = sampling.down_reach + 1
+    if "ms_mid" in features:
+        low_halo = max(low_halo, OCTAVE_REACH)
     reach = max(sampling.down_reach, sampling.up_reach)
     parts: list[Moments] = []
 
@@ -222,7 +227,8 @@ def gather(
 
     def compute(core: Box, window: Window) -> Moments:
         tile = window.tile(sampling, known.scale, device)
-        return tile_moments(features, tile.ms, tile.pan, _usable(tile, known.saturation), tile.operators, core)
+        usable = _usable(tile, known.saturation)
+        return tile_moments(features, tile.ms, tile.pan, usable, tile.operators, core, tile.pan_valid)
 
     def collect(core: Box, moments: Moments) -> None:
         parts.append(moments)

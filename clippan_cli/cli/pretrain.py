@@ -1,0 +1,95 @@
+"""``clippan pretrain``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clippan_cli.cli.console import Console, guarded, stopping
+from clippan_cli.cli.params import Device, Json, Overwrite, Quiet, as_json, parse_pairs
+from clippan_cli.errors import UsageError
+
+_Folder = Annotated[str, typer.Option("-o", "--output", help="The model's folder.", metavar="DIR", show_default=False)]
+
+
+@guarded
+def pretrain(
+    context: typer.Context,
+    output: _Folder,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder with images (GeoTIFF, PNG, JPEG) to simulate pairs from.", metavar="DIR"),
+    ] = None,
+    scenes: Annotated[
+        list[str] | None, typer.Option(help="Folder with real scenes, an MS and a PAN each.", metavar="DIR")
+    ] = None,
+    procedural: Annotated[int, typer.Option(min=0, help="Images made from nothing, beside those.")] = 48,
+    network: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="injector, pnn, lambda-pnn, arbrpn, lformer, pan-mamba, ship."),
+    ] = "injector",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the network.", show_default=False),
+    ] = None,
+    bands: Annotated[
+        int | None, typer.Option(min=1, help="MS bands, for networks that serve one number only.", show_default=False)
+    ] = None,
+    iterations: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 12_000,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs in a step.")] = 4,
+    rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 4e-3,
+    angle: Annotated[float, typer.Option(min=0, help="Weight of the spectral angle beside the error.")] = 1.0,
+    consistency: Annotated[int, typer.Option(min=0, max=20, help="Back-projections inside the graph.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped or killed.")] = False,
+    json: Json = False,
+    quiet: Quiet = 0,
+) -> None:
+    """Train a network on simulated pairs: a prior that works on sensors it has never seen.
+
+    Needs no data at all; with images and scenes it learns more. Prints the model's folder.
+    """
+    if overwrite and resume:
+        raise UsageError("--overwrite and --resume exclude each other", "--resume continues; --overwrite starts again")
+
+    from clippan_cli.training.pretrain import PretrainOptions
+    from clippan_cli.training.pretrain import pretrain as run
+
+    options = PretrainOptions(
+        images=tuple(images or ()),
+        scenes=tuple(scenes or ()),
+        network=network,
+        settings={name: _value(text) for name, text in parse_pairs(settings, "--set", "width=32").items()},
+        bands=bands,
+        iterations=iterations,
+        batch=batch,
+        rate=rate,
+        angle=angle,
+        consistency=consistency,
+        seed=seed,
+        procedural=procedural,
+        every=every,
+        device=device,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    with Console((context.obj or 0) - quiet) as console, stopping() as stop:
+        document = run(output, options, console, stop)
+    if json:
+        as_json(document)
+    else:
+        typer.echo(document["output"])
+
+
+def _value(text: str) -> int | float | str:
+    """A number if it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,130 @@
+"""Is what a network makes of a scene at least as good as what a formula makes of it?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from clippan_cli.fusion.consistency import back_project, residual
+from clippan_cli.fusion.method import Fitted, Tile
+from clippan_cli.metrics.local import local_correlation
+from clippan_cli.physics.operators import Operators, fill_invalid
+from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.sampling import Box, Sampling, Span
+
+ANCHORS = ("mtf-glp-hpm-r", "gsa")
+"""Classical methods to compare with; the first is the one to fall back to."""
+
+_SIDE = 64
+_MOST = 4
+_WORSE_SPECTRUM = 1.25
+_LEAST_SPECTRUM = 0.05
+_WORSE_STRUCTURE = 0.08
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one method on the sample windows.
+
+    Args:
+        r_ergas: The product through the MTF against the measured MS, in percent.
+        d_rho: 1 - local correlation with PAN.
+    """
+
+    r_ergas: float
+    d_rho: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Network beside formulas.
+
+    Args:
+        learned: The network's score.
+        classical: The better of the anchors, index by index.
+        reason: Why the network is not to be trusted here; None where it is.
+    """
+
+    learned: Score
+    classical: Score
+    reason: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """For the record."""
+        return asdict(self)
+
+
+def judge(
+    learned: Fitted, anchors: Sequence[Fitted], samples: Sequence[Sample], sampling: Sampling, steps: int
+) -> Verdict:
+    """Compare on a few windows, all with the same back-projections.
+
+    Args:
+        learned: The network.
+        anchors: Classical methods.
+        samples: Windows spread over the scene.
+        sampling: Where MS lies on PAN.
+        steps: Back-projections.
+    """
+    chosen = [samples[round(i)] for i in torch.linspace(0, len(samples) - 1, min(_MOST, len(samples))).tolist()]
+    ours, *theirs = (_score(fitted, chosen, sampling, steps) for fitted in (learned, *anchors))
+    best = Score(min(score.r_ergas for score in theirs), min(score.d_rho for score in theirs))
+    return Verdict(ours, best, _reason(ours, best))
+
+
+def _reason(ours: Score, best: Score) -> str | None:
+    if not math.isfinite(ours.r_ergas + ours.d_rho):
+        return "it is not finite"
+    if ours.r_ergas > max(_WORSE_SPECTRUM * best.r_ergas, best.r_ergas + _LEAST_SPECTRUM):
+        return f"R-ERGAS {ours.r_ergas:.2f} against {best.r_ergas:.2f}"
+    if ours.d_rho > best.d_rho + _WORSE_STRUCTURE:
+        return f"D_ρ {ours.d_rho:.3f} against {best.d_rho:.3f}"
+    return None
+
+
+def _score(fitted: Fitted, samples: Sequence[Sample], sampling: Sampling, steps: int) -> Score:
+    errors, structure, pixels = 0.0, 0.0, 0
+    with torch.inference_mode():
+        for sample in samples:
+            tile = _tile(sample, sampling)
+            out = back_project(fitted.fuse(tile), tile, steps)
+            measured = tile.measured.expand_as(tile.ms)
+            count = measured.sum((1, 2)).clamp(min=1)
+            mean = torch.where(measured, tile.ms, 0).sum((1, 2)) / count
+            error = residual(out, tile).square().sum((1, 2)) / count
+            errors += float((error / mean.square().clamp(min=1e-12)).mean())
+            valid = tile.valid
+            alike = local_correlation(out, tile.pan).mean(0)
+            inside = torch.ones_like(alike, dtype=torch.bool) if valid is None else valid.all(0)[2:-2, 2:-2]
+            structure += float(torch.where(inside, 1 - alike, 0).sum())
+            pixels += int(inside.sum())
+    ratio = math.sqrt(sampling.ratio[0] * sampling.ratio[1])
+    return Score(100 / ratio * math.sqrt(errors / len(samples)), structure / max(1, pixels))
+
+
+def _tile(sample: Sample, sampling: Sampling) -> Tile:
+    """The middle of a sample."""
+    ms_box = Box(*(_middle(span) for span in sample.ms_box))
+    pan_box = sampling.pan_box(ms_box, 0, (sample.pan_box.rows.stop, sample.pan_box.cols.stop))
+    pan_box = pan_box.intersection(sample.pan_box)
+    cut, pan_cut = ms_box.within(sample.ms_box), pan_box.within(sample.pan_box)
+    valid, pan_valid = sample.ms_valid[(slice(None), *cut)], sample.pan_valid[pan_cut]
+    ms = fill_invalid(sample.ms[(slice(None), *cut)], valid, 3 + sampling.largest_shift)
+    whole = bool(valid.all()), bool(pan_valid.all())
+    return Tile(
+        ms,
+        sample.pan[pan_cut],
+        Operators(sampling, pan_box, ms_box, device=ms.device, dtype=ms.dtype),
+        None if whole[0] else valid,
+        None if whole[1] else pan_valid,
+    )
+
+
+def _middle(span: Span) -> Span:
+    side = min(_SIDE, span.size)
+    start = span.start + (span.size - side) // 2
+    return Span(start, start + side)

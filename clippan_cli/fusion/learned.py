@@ -1,0 +1,98 @@
+"""Networks as fusion methods: the same to the engine as the classical ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clippan_cli.fusion.method import Fitted, Method, Statistics, Tile
+from clippan_cli.fusion.traits import FEATURES, Traits, from_moments
+from clippan_cli.networks.model import Model
+from clippan_cli.networks.network import Context, Network
+from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.sampling import Sampling
+
+
+class Learned(Method):
+    """A trained network.
+
+    Args:
+        model: Where its weights lie, checked and loaded at once.
+        network: The network itself, where there is no model yet.
+
+    Raises:
+        ModelError: The weights are damaged.
+    """
+
+    def __init__(self, model: Model | None = None, network: Network | None = None) -> None:
+        made = model.load() if network is None and model is not None else network
+        assert made is not None
+        self.model, self.network = model, made.eval().to(memory_format=torch.channels_last)
+        self.name = made.title if model is None else model.id  # type: ignore[misc]
+        self.features = FEATURES if made.needs_context else ()  # type: ignore[misc]
+
+    def fit(self, statistics: Statistics) -> Fitted:
+        """Describe the scene to the network; nothing is trained."""
+        sampling = statistics.sampling
+        traits = from_moments(statistics.moments, sampling.gains) if self.network.needs_context else None
+        return _Learned(self.network, traits, _common(sampling))
+
+    def check_fit(self, sampling: Sampling) -> None:
+        """Refuse a scene that the model was not made for.
+
+        Raises:
+            ModelError: Number of bands or ratio do not fit.
+        """
+        if self.model is not None:
+            self.model.check_fit(len(sampling.gains), max(sampling.ratio))
+
+    def planes(self, sampling: Sampling) -> int:
+        """Those of the network and of its inputs."""
+        bands = len(sampling.gains)
+        return self.network.planes(bands, max(sampling.ratio)) + 4 * (bands + 1)
+
+    def halo(self, sampling: Sampling) -> int:
+        """The receptive field, and what PAN without its detail looks at."""
+        field = self.network.receptive_field(len(sampling.gains)) or 0
+        return field + self.network.multiple + sampling.up_reach + sampling.down_reach
+
+
+@dataclass(frozen=True)
+class _Learned(Fitted):
+    network: Network
+    traits: Traits | None
+    common: Sampling
+
+    def fuse(self, tile: Tile) -> Tensor:
+        pan, low = tile.pan, self._low(tile)
+        if tile.pan_valid is not None:
+            pan = torch.where(tile.pan_valid, pan, low)
+        # All tiles lie on one lattice of the network's own multiple.
+        box, multiple = tile.operators.pan_box, self.network.multiple
+        before = [box.rows.start % multiple, box.cols.start % multiple]
+        grow = (before[1], 0, before[0], 0)
+        planes = [F.pad(x[None], grow, mode="replicate") for x in (tile.ms_up, pan[None], low[None])]
+        network = self.network.to(tile.pan.device)
+        out = network(planes[0], planes[1], self._context(planes[2], tile))
+        return out[0, :, before[0] :, before[1] :]
+
+    def _low(self, tile: Tile) -> Tensor:
+        """PAN without detail, the same for all bands: ``(H, W)``."""
+        whole = tile.operators
+        one = Operators(self.common, whole.pan_box, whole.ms_box, device=tile.pan.device, dtype=tile.pan.dtype)
+        return one.low_pass(tile.pan, tile.pan_valid)[0]
+
+    def _context(self, low: Tensor, tile: Tile) -> Context | None:
+        if self.traits is None:
+            return None
+        known = [x.to(tile.ms) for x in self.traits]
+        return Context(low, *known, max(self.common.ratio))
+
+
+def _common(sampling: Sampling) -> Sampling:
+    """One band that stands for all."""
+    gain = sum(sampling.gains) / len(sampling.gains)
+    return Sampling.uniform(sampling.ratio, sampling.centre, (gain,), sampling.pan_gain)

@@ -1,0 +1,1 @@
+"""Samples, losses and the loop: how networks learn."""

@@ -1,0 +1,259 @@
+"""Training pairs with a truth: simulated from any image, or one scale down from real pairs (Wald)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clippan_cli.errors import InputError
+from clippan_cli.fusion.traits import from_pixels
+from clippan_cli.networks.network import Context
+from clippan_cli.physics.operators import Operators, curvature, octaves
+from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.simulation import degrade, soften
+from clippan_cli.training.draw import Draw
+
+RATIOS = {2.0: 96, 3.0: 144, 4.0: 192, 6.0: 216}
+"""Ratios trained at, and the side of a patch in PAN pixels."""
+
+SIDE = max(RATIOS.values())
+"""Pixels a side that a source must have."""
+
+_RATIO_SHARES = (0.25, 0.1, 0.5, 0.15)
+_BANDS = (3, 4, 4, 4, 6, 8)
+_GAINS = (0.2, 0.25, 0.3, 0.3, 0.35, 0.4)
+_MOST_ZOOM = 2.6
+_TRUTH_GAINS = (0.03, 0.7)
+_PAN_GAINS = (0.1, 0.22)
+_TRIES = 100
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pixels to learn from.
+
+    Args:
+        name: For the record.
+        bands: ``(C, H, W)``, positive.
+        pan: ``(H, W)``, PAN as seen at the same resolution; None where it has to be simulated.
+        valid: ``(H, W)``; None where all are valid.
+    """
+
+    name: str
+    bands: Tensor
+    pan: Tensor | None = None
+    valid: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs and their truth.
+
+    Args:
+        ms: ``(B, C, h, w)``.
+        pan: ``(B, 1, H, W)``.
+        truth: ``(B, C, H, W)``.
+        ms_up: ``(B, C, H, W)``, MS interpolated.
+        context: Of the scene, as a network may ask for it.
+        operators: Between MS and PAN, for all bands of all samples at once.
+    """
+
+    ms: Tensor
+    pan: Tensor
+    truth: Tensor
+    ms_up: Tensor
+    context: Context
+    operators: Operators
+
+
+Group = tuple[float, Sequence[Source]]
+"""A share, and the sources that share it."""
+
+
+def make_batch(groups: Sequence[Group], size: int, draw: Draw, bands: int | None = None) -> Batch:
+    """Draw sources, degrade them, and describe the pairs.
+
+    Args:
+        groups: Where pixels come from; the batch is made where they lie.
+        size: Pairs.
+        draw: All randomness.
+        bands: MS bands; None to vary them.
+    """
+    ratio = list(RATIOS)[draw.pick(_RATIO_SHARES)]
+    bands = bands or _BANDS[draw.below(len(_BANDS))]
+    drawn = [_scene(groups, bands, RATIOS[ratio], draw) for _ in range(size)]
+    truth, pan = torch.stack([each[0] for each in drawn]), torch.stack([each[1] for each in drawn])
+    truth = truth * (0.4 * draw.normal(size, bands, 1, 1)).exp().to(truth)
+    top = torch.maximum(truth.amax((1, 2, 3)), pan.amax((1, 2, 3))) * (1 + draw.rand(size)).to(truth)
+    truth, pan = truth / top[:, None, None, None], pan / top[:, None, None, None]
+    phase, gain = _phase(ratio, draw), _GAINS[draw.below(len(_GAINS))]
+    side = truth.shape[-1]
+    shape = tuple(int((side - 0.5 - p) / ratio) + 1 for p in phase)
+    ms = _seen(truth, ratio, phase, gain, (shape[0], shape[1]), draw)
+    pan = _noisy(pan, 10 ** draw.uniform(-3.2, -2.0), draw)
+    return _described(ms, pan, truth, Sampling.uniform((ratio, ratio), phase, (gain,) * (size * bands)))
+
+
+def _described(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling) -> Batch:
+    batch, bands = ms.shape[:2]
+    whole, small = _whole(pan), _whole(ms)
+    operators = Operators(sampling, whole, small, device=ms.device)
+    one = Operators(sampling.pick(range(batch)), whole, small, device=ms.device)
+    low = one.down(pan[:, 0])
+    bent = one.down(curvature(pan[:, 0], whole))
+    top, mid = (x.unflatten(0, (batch, bands)) for x in octaves(ms.flatten(0, 1), small))
+    pan_low, pan_top, pan_mid, curve_top = (
+        x[:, None].expand(-1, bands, -1, -1) for x in (low, *octaves(low, small), octaves(bent, small)[0])
+    )
+    features = torch.stack([ms, pan_low, top, pan_top, mid, pan_mid, curve_top], 2)
+    gains = torch.tensor(sampling.gains).view(batch, bands)
+    found = from_pixels(features, gains)
+    context = Context(
+        one.up(low)[:, None],
+        found.mean,
+        found.deviation,
+        found.pan_mean,
+        found.pan_deviation,
+        found.values,
+        sampling.ratio[0],
+    )
+    return Batch(ms, pan, truth, operators.up(ms.flatten(0, 1)).view_as(truth), context, operators)
+
+
+def _scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Truth ``(bands, side, side)`` and PAN ``(1, side, side)`` before noise."""
+    source, image = _crop(groups, side, draw)
+    if source.pan is not None:
+        truth, pan = image[:-1][:bands], image[-1:]
+        truth = _generated(truth, bands, draw)
+        if draw.chance(0.5):
+            truth = _focused(truth, draw)
+        return _hazy(truth, draw), _hazy(pan, draw)
+    image = image / image.mean((1, 2), keepdim=True).clamp(min=1e-6)
+    image = image[draw.order(len(image))].clamp(min=1e-4) ** draw.uniform(0.7, 1.5)
+    ground = _generated(image[:bands], bands, draw)
+    hidden = image[bands:] if len(image) > bands else ground[-1:] ** draw.uniform(0.8, 1.4)
+    pan = _mixed(ground, hidden, draw)
+    # Both are samples of the same finer ground, each through optics of its own: aliased, as what sensors deliver.
+    truth = _sampled(ground, draw.between(*_TRUTH_GAINS), side, draw)
+    pan = _sampled(pan, draw.between(*_PAN_GAINS), side, draw)
+    if draw.chance(0.5):
+        truth = _focused(truth, draw)
+    return _hazy(truth, draw), _hazy(pan, draw)
+
+
+def _sampled(ground: Tensor, gain: float, side: int, draw: Draw) -> Tensor:
+    zoom = ground.shape[-1] / side
+    gains = (gain * (0.1 * draw.normal(len(ground), 1)).exp()).clamp(0.01, 0.9)
+    phase = torch.full((len(ground), 2), (zoom - 1) / 2)
+    return degrade(ground, zoom, phase.to(ground), gains.expand(-1, 2).to(ground), (side, side))
+
+
+def _generated(image: Tensor, bands: int, draw: Draw) -> Tensor:
+    """As many bands as are asked for: the image's, then mixtures, some of them differences as between NIR and red."""
+    made = list(image[:bands])
+    for _ in range(bands - len(made)):
+        weights = draw.rand(len(image))
+        if draw.chance(0.4):
+            weights[draw.below(len(image))] *= -draw.uniform(0.3, 0.9)
+        band = torch.einsum("c,chw->hw", (weights / weights.abs().sum()).to(image), image)
+        band = (band - band.min()).clamp(min=0) + 0.02 * band.abs().mean()
+        made.append(band ** draw.uniform(0.7, 1.4) * draw.uniform(0.3, 3.0))
+    return torch.stack(made)
+
+
+def _mixed(truth: Tensor, hidden: Tensor, draw: Draw) -> Tensor:
+    """PAN: a random response over some bands, a little of what no band sees, slightly bent."""
+    weights = draw.rand(len(truth))
+    weights[draw.order(len(truth))[: draw.below(max(1, len(truth) - 1))]] *= 0.05
+    unit = truth / truth.mean((1, 2), keepdim=True).clamp(min=1e-6)
+    pan = torch.einsum("c,chw->hw", (weights / weights.sum()).to(unit), unit)[None]
+    if draw.chance(0.5):
+        other = hidden[draw.below(len(hidden))][None]
+        share = draw.uniform(0, 0.3)
+        pan = (1 - share) * pan + share * other / other.mean().clamp(min=1e-6)
+    return pan.clamp(min=1e-4) ** draw.uniform(0.85, 1.15)
+
+
+def _focused(x: Tensor, draw: Draw) -> Tensor:
+    """Sharper or softer than it was, each band a little differently."""
+    amount = draw.uniform(-0.5, 0.8) + 0.1 * draw.normal(len(x), 1, 1)
+    blurred = soften(x, torch.full((len(x),), 0.7, device=x.device))
+    return x + amount.to(x.device) * (x - blurred)
+
+
+def _hazy(x: Tensor, draw: Draw) -> Tensor:
+    """Half of them under a veil of constant light."""
+    if draw.chance(0.5):
+        return x
+    veil = draw.uniform(-0.5, 1.5) * draw.rand(len(x), 1, 1).to(x.device)
+    low = x.amin((1, 2), keepdim=True)
+    return x + torch.where(veil > 0, veil * x.mean((1, 2), keepdim=True), veil * low)
+
+
+def _seen(
+    truth: Tensor, ratio: float, phase: tuple[float, float], gain: float, shape: tuple[int, int], draw: Draw
+) -> Tensor:
+    """MS: gains and phases a little off what is stated, noise, and steps of grey."""
+    batch, bands = truth.shape[:2]
+
+    def normal(*size: int) -> Tensor:
+        return draw.normal(*size)
+
+    gains = gain * (0.05 * normal(batch, bands, 1) + 0.03 * normal(batch, bands, 2) + 0.05 * normal(batch, 1, 1)).exp()
+    slip = 0.03 * normal(batch, 1, 2) + 0.02 * normal(batch, bands, 2)
+    slip = slip * torch.where(draw.rand(batch, 1, 1) < 0.1, 4.0, 1.0)
+    phases = torch.tensor(phase) + ratio * slip
+    ms = degrade(truth, ratio, phases.to(truth), gains.clamp(0.05, 0.8).to(truth), shape)
+    return _noisy(ms, 10 ** draw.uniform(-3.5, -2.0), draw)
+
+
+def _noisy(x: Tensor, level: float, draw: Draw) -> Tensor:
+    """Noise of ``level`` times the standard deviation, and 8 to 12 bits of grey."""
+    deviation = x.std((-2, -1), keepdim=True)
+    x = x + level * deviation * draw.normal(*x.shape).to(x.device)
+    step = x.amax((-2, -1), keepdim=True).clamp(min=1e-6) / 2 ** (8 + draw.below(5))
+    return (x / step).round() * step
+
+
+def _phase(ratio: float, draw: Draw) -> tuple[float, float]:
+    """Nested, or anywhere in quarters of a PAN pixel."""
+    if draw.chance(0.5):
+        return (ratio - 1) / 2, (ratio - 1) / 2
+    steps = int(4 * (ratio - 1)) + 1
+    return draw.below(steps) / 4, draw.below(steps) / 4
+
+
+def _crop(groups: Sequence[Group], side: int, draw: Draw) -> tuple[Source, Tensor]:
+    """A source and a square of it without gaps, turned somehow; of a pair PAN comes last."""
+    for _ in range(_TRIES):
+        sources = groups[draw.pick([share for share, _ in groups])][1]
+        source = sources[draw.below(len(sources))]
+        height, width = source.bands.shape[1:]
+        wanted = side if source.pan is not None else round(side * draw.uniform(1.2, _MOST_ZOOM))
+        wide = min(wanted, height, width)
+        top, left = draw.below(height - wide + 1), draw.below(width - wide + 1)
+        cut = (slice(top, top + wide), slice(left, left + wide))
+        if source.valid is not None and not bool(source.valid[cut].all()):
+            continue
+        image = source.bands[(slice(None), *cut)]
+        if source.pan is not None:
+            image = torch.cat([image[draw.order(len(image))], source.pan[cut][None]])
+        turned = torch.rot90(image, draw.below(4), (1, 2))
+        return source, turned.flip(2) if draw.chance(0.5) else turned
+    raise InputError(
+        f"no square of {side} px without gaps was found in {_TRIES} tries", "leave out images that are mostly nodata"
+    )
+
+
+def _whole(x: Tensor) -> Box:
+    return Box(Span(0, x.shape[-2]), Span(0, x.shape[-1]))
+
+
+def margin(ratio: float) -> int:
+    """PAN pixels at the edge of a patch that are not judged."""
+    return math.ceil(2 * ratio)

@@ -1,0 +1,72 @@
+"""Where a training stands, on disk: weights, their running mean, the optimiser, and the iteration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from clippan_cli.errors import ModelError, OutputError
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def save_state(
+    path: Path, iteration: int, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, key: dict[str, Any]
+) -> None:
+    """Write beside, then rename.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    tensors: dict[str, Tensor] = {f"net.{name}": value for name, value in net.state_dict().items()}
+    tensors |= {f"mean.{name}": value for name, value in mean.state_dict().items()}
+    for name, weight in net.named_parameters():
+        tensors |= {f"{moment}.{name}": optimiser.state[weight][moment] for moment in _MOMENTS}
+    working = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = {"iteration": str(iteration), "key": json.dumps(key, sort_keys=True)}
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, working, document)
+        working.replace(path)
+    except (OSError, SafetensorError) as error:
+        working.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write the checkpoint {path}: {error}", "free some space; --resume continues from the last one"
+        ) from error
+
+
+def load_state(
+    path: Path, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, key: dict[str, Any]
+) -> int:
+    """Continue where :func:`save_state` left; the iteration.
+
+    Raises:
+        ModelError: The checkpoint is damaged, or of a training with other settings.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            document = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        former = json.loads(document["key"])
+        differing = sorted(name for name in key if former.get(name) != key[name])
+        if differing:
+            name = differing[0]
+            raise ModelError(
+                f"{path} was written with another {name}: {former.get(name)}, not {key[name]}",
+                "resume with the same options, or start again with --overwrite",
+            )
+        for prefix, module in (("net.", net), ("mean.", mean)):
+            module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        iteration = int(document["iteration"])
+        for name, weight in net.named_parameters():
+            state = {moment: tensors[f"{moment}.{name}"].to(weight) for moment in _MOMENTS}
+            optimiser.state[weight] = {"step": torch.tensor(float(iteration)), **state}
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"the checkpoint {path} cannot be used: {error}", "start again with --overwrite") from error
+    return iteration
