@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["AssessOptions", "Options", "__version__", "assess", "explain", "sharpen"]
+__all__ = ["AssessOptions", "Options", "PretrainOptions", "__version__", "assess", "explain", "pretrain", "sharpen"]
 
 if TYPE_CHECKING:
     from clippan_cli.assessment.assess import assess
     from clippan_cli.assessment.options import AssessOptions
     from clippan_cli.tiling.options import Options
     from clippan_cli.tiling.sharpen import explain, sharpen
+    from clippan_cli.training.pretrain import PretrainOptions, pretrain
 
 _HOMES = {
     "AssessOptions": "clippan_cli.assessment.options",
     "assess": "clippan_cli.assessment.assess",
     "Options": "clippan_cli.tiling.options",
+    "PretrainOptions": "clippan_cli.training.pretrain",
+    "pretrain": "clippan_cli.training.pretrain",
     "explain": "clippan_cli.tiling.sharpen",
     "sharpen": "clippan_cli.tiling.sharpen",
 }

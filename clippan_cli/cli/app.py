@@ -12,13 +12,16 @@ from clippan_cli import __version__
 from clippan_cli.cli.assess import assess
 from clippan_cli.cli.console import fail
 from clippan_cli.cli.info import info
+from clippan_cli.cli.models import models
 from clippan_cli.cli.pretrain import pretrain
 from clippan_cli.cli.sharpen import sharpen
+from clippan_cli.cli.train import train
 from clippan_cli.errors import UsageError
 
 _EPILOG = (
-    "Exit codes: 0 ok · 1 internal error · 2 wrong usage · 3 input rejected · 5 output not written · "
-    "7 quality below the gate · 8 device or memory · 130 interrupted. Results go to stdout, everything else to stderr. "
+    "Exit codes: 0 ok · 1 internal error · 2 wrong usage · 3 input rejected · 4 model not usable · "
+    "5 output not written · 7 quality below the gate · 8 device or memory · 130 interrupted. "
+    "Results go to stdout, everything else to stderr. "
     "Options can be set in the environment as CLIPPAN_<OPTION>, where the help of a command says so, "
     "and in a TOML file."
 )
@@ -34,7 +37,9 @@ app = typer.Typer(
 app.command()(sharpen)
 app.command()(assess)
 app.command()(pretrain)
+app.command()(train)
 app.command()(info)
+app.add_typer(models, name="models")
 
 
 def _version(wanted: bool) -> None:

@@ -61,6 +61,10 @@ def assess(
     method: Annotated[
         str | None, typer.Option("-m", "--method", help="One method, with --reduced.", metavar="NAME")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model, judged as methods are; alone, or beside those of --compare.", metavar="ID|DIR"),
+    ] = None,
     reduced: Annotated[
         bool, typer.Option("--reduced", help="One scale down only, where the measured MS is the truth (Wald).")
     ] = False,
@@ -104,7 +108,7 @@ def assess(
 
     Prints a table, beside interpolation (exp) and the best classical method; with -o a page to hand on.
     """
-    names = _methods(compare, method, reduced)
+    names = _methods(compare, method, model, reduced=reduced)
     hrms, ms_files, pan_file = _files(inputs, ms, pan, with_image=not names)
     gates = {
         "hqnr": (min_hqnr, None),
@@ -155,7 +159,7 @@ def assess(
     _pass(document, gates)
 
 
-def _methods(compare: str | None, method: str | None, reduced: bool) -> tuple[str, ...]:
+def _methods(compare: str | None, method: str | None, model: str | None, *, reduced: bool) -> tuple[str, ...]:
     """The methods to judge instead of an image."""
     if method is not None and not reduced:
         raise UsageError(
@@ -164,8 +168,11 @@ def _methods(compare: str | None, method: str | None, reduced: bool) -> tuple[st
     if compare is not None and method is not None:
         raise UsageError("--compare and --method exclude each other", "--compare takes several names")
     names = tuple(name.strip() for name in (compare or method or "").split(",") if name.strip())
+    names += () if model is None else (model,)
     if reduced and not names:
-        raise UsageError("--reduced needs a method", "--reduced --method mtf-glp-hpm-r, or --compare gsa,bdsd-pc")
+        raise UsageError(
+            "--reduced needs a method or a model", "--reduced --method mtf-glp-hpm-r, or --compare gsa,bdsd-pc"
+        )
     if compare is not None and not names:
         raise UsageError("--compare names no method", "--compare gsa,mtf-glp-hpm-r")
     return names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import rasterio
@@ -35,7 +34,7 @@ _BAND = '<SpectralBand dstBand="{0}"><SourceFilename>{1}</SourceFilename><Source
 class GdalBrovey(Method):
     """``gdal_pansharpen`` with its default weights: every band times PAN over the mean of the bands."""
 
-    name: ClassVar[str] = "gdal-brovey"
+    name = "gdal-brovey"
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Nothing to fit: GDAL matches nothing."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clippan_cli.fusion.method import Fitted, Method, Statistics, Tile
-from clippan_cli.fusion.traits import FEATURES, Traits, from_moments
+from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
 from clippan_cli.networks.model import Model
 from clippan_cli.networks.network import Context, Network
 from clippan_cli.physics.operators import Operators
@@ -30,15 +30,16 @@ class Learned(Method):
     def __init__(self, model: Model | None = None, network: Network | None = None) -> None:
         made = model.load() if network is None and model is not None else network
         assert made is not None
-        self.model, self.network = model, made.eval().to(memory_format=torch.channels_last)
-        self.name = made.title if model is None else model.id  # type: ignore[misc]
-        self.features = FEATURES if made.needs_context else ()  # type: ignore[misc]
+        self.model, self.network = model, made.eval()
+        self.name = made.title if model is None else model.id
+        self.features = FEATURES if made.needs_context else ()
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Describe the scene to the network; nothing is trained."""
         sampling = statistics.sampling
+        self.check_fit(sampling)
         traits = from_moments(statistics.moments, sampling.gains) if self.network.needs_context else None
-        return _Learned(self.network, traits, _common(sampling))
+        return _Learned(self.network, traits, sampling.common)
 
     def check_fit(self, sampling: Sampling) -> None:
         """Refuse a scene that the model was not made for.
@@ -76,7 +77,7 @@ class _Learned(Fitted):
         grow = (before[1], 0, before[0], 0)
         planes = [F.pad(x[None], grow, mode="replicate") for x in (tile.ms_up, pan[None], low[None])]
         network = self.network.to(tile.pan.device)
-        out = network(planes[0], planes[1], self._context(planes[2], tile))
+        out: Tensor = network(planes[0], planes[1], self._context(planes[2], tile))
         return out[0, :, before[0] :, before[1] :]
 
     def _low(self, tile: Tile) -> Tensor:
@@ -88,11 +89,4 @@ class _Learned(Fitted):
     def _context(self, low: Tensor, tile: Tile) -> Context | None:
         if self.traits is None:
             return None
-        known = [x.to(tile.ms) for x in self.traits]
-        return Context(low, *known, max(self.common.ratio))
-
-
-def _common(sampling: Sampling) -> Sampling:
-    """One band that stands for all."""
-    gain = sum(sampling.gains) / len(sampling.gains)
-    return Sampling.uniform(sampling.ratio, sampling.centre, (gain,), sampling.pan_gain)
+        return as_context(self.traits, low, max(self.common.ratio))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -98,8 +97,8 @@ class Method(ABC):
     ``features`` names what :class:`Moments` must hold when :meth:`fit` is called.
     """
 
-    name: ClassVar[str]
-    features: ClassVar[tuple[str, ...]] = ()
+    name: str
+    features: tuple[str, ...] = ()
 
     @abstractmethod
     def fit(self, statistics: Statistics) -> Fitted:

@@ -82,7 +82,7 @@ def tile_moments(
     each band's MTF; ``pan_simulated``, PAN as its own sensor would see it at MS's resolution; ``lifted`` and
     ``lifted_one``, the adjoint of upsampling applied to PAN and to 1, which give the moments of upsampled bands
     with PAN at PAN's resolution without upsampling any; of ``ms``, of ``pan`` and of PAN's curvature (``curve``), both
-    through each band's MTF, the finest octave (``ms_top``, ``pan_top``, ``curve_top``); of ``ms`` and of ``pan`` the one
+    through each band's MTF, the finest octave (``ms_top``, ``pan_top``, ``curve_top``), and of the first two the one
     below it (``ms_mid``, ``pan_mid``).
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,8 @@ class _Pyramid(Method):
 class MtfGlpFs(_Pyramid):
     """Generalised Laplacian pyramid, injection gains by full-scale regression (Vivone et al. 2018)."""
 
-    name: ClassVar[str] = "mtf-glp-fs"
-    features: ClassVar[tuple[str, ...]] = ("ms", "pan_low", "lifted", "lifted_one")
+    name = "mtf-glp-fs"
+    features = ("ms", "pan_low", "lifted", "lifted_one")
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Gain of each band: cov(MS, PAN) / cov(low-passed PAN, PAN), at PAN's resolution."""
@@ -51,8 +50,8 @@ class _GlpFs(Classical):
 class MtfGlpHpmR(_Pyramid):
     """Generalised Laplacian pyramid, modulated; PAN matched to each band by regression (Vivone et al. 2018)."""
 
-    name: ClassVar[str] = "mtf-glp-hpm-r"
-    features: ClassVar[tuple[str, ...]] = ("ms", "pan_low")
+    name = "mtf-glp-hpm-r"
+    features = ("ms", "pan_low")
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Regress each band on PAN as the band would see it."""

@@ -28,7 +28,8 @@ def method(name: str) -> Method:
     """The method of that name: a classical one, a shipped model by its id, or a model's folder.
 
     Raises:
-        ModelError: There is none, or the model cannot be used.
+        UsageError: There is none.
+        ModelError: The model cannot be used.
     """
     if name in METHODS:
         module, attribute = METHODS[name].split(":")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ class SrD(Method):
     the first atom of each is PAN's detail in the same place: so the tiles agree.
     """
 
-    name: ClassVar[str] = "sr-d"
+    name = "sr-d"
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Draw the dictionary."""

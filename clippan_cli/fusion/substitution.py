@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ _ROUNDING = 1e-6
 class Exp(Method):
     """Interpolation alone: the anchor of every comparison."""
 
-    name: ClassVar[str] = "exp"
+    name = "exp"
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Nothing to fit."""
@@ -37,8 +36,8 @@ class _Exp(Classical):
 class Brovey(Method):
     """Ratio to the intensity that PAN sees; its non-negative weights by least squares at MS's resolution."""
 
-    name: ClassVar[str] = "brovey"
-    features: ClassVar[tuple[str, ...]] = ("ms", "pan_low")
+    name = "brovey"
+    features = ("ms", "pan_low")
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Fit the weights and the offset."""
@@ -62,8 +61,8 @@ class _Brovey(Classical):
 class Gsa(Method):
     """Adaptive Gram-Schmidt (Aiazzi et al. 2007)."""
 
-    name: ClassVar[str] = "gsa"
-    features: ClassVar[tuple[str, ...]] = ("ms", "pan_low")
+    name = "gsa"
+    features = ("ms", "pan_low")
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Fit the intensity and each band's gain on it."""
@@ -89,8 +88,8 @@ class _Gsa(Classical):
 class BdsdPc(Method):
     """Band-dependent spatial detail with physical constraints (Vivone 2019), fitted on the whole scene."""
 
-    name: ClassVar[str] = "bdsd-pc"
-    features: ClassVar[tuple[str, ...]] = ("ms", "ms_low", "pan_simulated")
+    name = "bdsd-pc"
+    features = ("ms", "ms_low", "pan_simulated")
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Bounded least squares one scale down: PAN's coefficient not negative, the bands' not positive."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from clippan_cli.fusion.moments import Moments
+from clippan_cli.networks.network import Context
 
 FEATURES = ("ms", "pan_low", "ms_top", "pan_top", "ms_mid", "pan_mid", "curve_top")
 """Moments that :func:`from_moments` needs."""
@@ -55,6 +56,18 @@ def from_moments(moments: Moments, gains: tuple[float, ...]) -> Traits:
         mean.append(table[0, at] / table[0, 0])
         product.append(table[at][:, at] / table[0, 0])
     return describe(torch.stack(mean)[None], torch.stack(product)[None], torch.tensor([gains]))
+
+
+def as_context(traits: Traits, pan_low: Tensor, ratio: float) -> Context:
+    """As networks take it.
+
+    Args:
+        traits: Of the scene.
+        pan_low: ``(B, 1, H, W)``, PAN without what the MS bands cannot resolve.
+        ratio: PAN pixels in an MS pixel.
+    """
+    mean, deviation, pan_mean, pan_deviation, values = (value.to(pan_low) for value in traits)
+    return Context(pan_low, mean, deviation, pan_mean, pan_deviation, values, ratio)
 
 
 def from_pixels(features: Tensor, gains: Tensor) -> Traits:

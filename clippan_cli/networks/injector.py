@@ -2,8 +2,8 @@
 
 One set of weights serves every band of every sensor. All layers work on PAN's grid folded by 2 or 4; there the band and
 PAN are measured in units of their own local contrast, so that the network sees structure and never brightness:
-``f(a·x) = a·f(x)`` holds exactly. At PAN's resolution one gain a place is multiplied with PAN's detail, and what is left
-is unfolded from the coarse grid.
+``f(a·x) = a·f(x)`` holds exactly. At PAN's resolution a few filtered forms of its detail are multiplied with gains that
+vary from place to place, and what is left is unfolded from the coarse grid.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class Injector(Network):
         self.traits = nn.Sequential(nn.Linear(_TRAITS + 1, width), nn.ReLU(), nn.Linear(width, 2 * width))
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.head = nn.ModuleDict({str(fold): zeroed(_conv(width, fold * fold + 3 * _BASIS)) for fold in _FOLDS})
-        self.basis = nn.ModuleDict({str(fold): conv(1, _BASIS, 5, bias=False) for fold in _FOLDS})
-        for layer in self.basis.values():
+        filters = {str(fold): conv(1, _BASIS, 5, bias=False) for fold in _FOLDS}
+        for layer in filters.values():
             nn.init.dirac_(layer.weight[:1])
+        self.basis = nn.ModuleDict(filters)
 
     def forward(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """See :meth:`Network.forward`."""
@@ -57,17 +58,21 @@ class Injector(Network):
         fold = _FOLDS[context.ratio >= _FOLD_FROM]
         height, width = ms_up.shape[2:]
         fit = (0, -width % fold, 0, -height % fold)
-        grow = [F.pad(x, fit, mode="replicate") for x in (ms_up, pan, context.pan_low)]
-        gains, rest = self._coarse(*grow, context, fold)
-        basis = self.basis[str(fold)](grow[1] - grow[2])
+        grown, pan, pan_low = (F.pad(x, fit, mode="replicate") for x in (ms_up, pan, context.pan_low))
+        gains, rest = self._coarse(grown, pan, pan_low, context, fold)
+        basis = self.basis[str(fold)](pan - pan_low)
         gains = F.interpolate(gains.flatten(1, 2), scale_factor=fold, mode="bilinear", align_corners=False)
-        detail = torch.einsum("bckhw,bkhw->bchw", gains.unflatten(1, (-1, _BASIS)), basis)
+        detail: Tensor = torch.einsum("bckhw,bkhw->bchw", gains.view(*ms_up.shape[:2], _BASIS, *basis.shape[2:]), basis)
         out = detail + F.pixel_shuffle(rest.flatten(0, 1), fold).view_as(detail)
         return ms_up + out[..., :height, :width]
 
     def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
         """Not without a context."""
         raise NotImplementedError
+
+    def last_weights(self) -> list[nn.Parameter]:
+        """The heads."""
+        return list(self.head.parameters())
 
     def planes(self, bands: int, ratio: float) -> int:
         """Features on the folded grid, gains and details on PAN's."""
@@ -78,7 +83,9 @@ class Injector(Network):
         """Folding, the window of the local contrast, convolutions, and the interpolation of the gains."""
         return max(_FOLDS) * (_RADIUS + 1 + 2 * len(self.blocks) + 1 + 1 + 1)
 
-    def _coarse(self, ms_up: Tensor, pan: Tensor, pan_low: Tensor, context: Context, fold: int) -> tuple[Tensor, Tensor]:
+    def _coarse(
+        self, ms_up: Tensor, pan: Tensor, pan_low: Tensor, context: Context, fold: int
+    ) -> tuple[Tensor, Tensor]:
         """Gains ``(B, C, h, w)`` and residuals ``(B, C, fold², h, w)`` in scene units."""
         unit, pan_unit = context.deviation[..., None, None], context.pan_deviation[..., None, None]
         level, pan_level = context.mean[..., None, None], context.pan_mean[..., None, None]
@@ -101,7 +108,8 @@ class Injector(Network):
         matched = (slope * low * pan_unit + level).maximum(0.1 * level)
         modulated = slope * ((band * unit + level) / matched).clamp(0.5, 2)
         units = torch.stack([local, likeness * local, modulated], 2)
-        gains = torch.einsum("bcukhw,bcuhw->bckhw", out[:, :, : 3 * _BASIS].unflatten(2, (3, _BASIS)), units)
+        parts = out[:, :, : 3 * _BASIS].reshape(*units.shape[:3], _BASIS, *units.shape[3:])
+        gains = torch.einsum("bcukhw,bcuhw->bckhw", parts, units)
         return gains, out[:, :, 3 * _BASIS :] * scale[:, :, None]
 
     def _features(self, planes: Tensor, shared: Tensor, context: Context, fold: int) -> Tensor:
@@ -109,8 +117,8 @@ class Injector(Network):
         ratio = torch.full_like(context.traits[..., :1], context.ratio / fold - 1)
         modulation = self.traits(torch.cat([context.traits, ratio], -1)).flatten(0, 1)[..., None, None]
         offset, factor = modulation.chunk(2, 1)
-        x = self.band(planes.flatten(0, 1))
-        x.unflatten(0, (batch, bands)).add_(self.pan[str(fold)](shared)[:, None])
+        x: Tensor = self.band(planes.flatten(0, 1))
+        x.view(batch, bands, *x.shape[1:]).add_(self.pan[str(fold)](shared)[:, None])
         x = torch.addcmul(offset, x, 1 + factor).relu_()
         for block in self.blocks:
             x = block(x, bands)
@@ -126,9 +134,8 @@ class _Block(nn.Module):
         self.common = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor, bands: int) -> Tensor:
-        inside = self.first(x)
-        common = self.common(_mean(x, bands))
-        inside.unflatten(0, (-1, bands)).add_(common[:, None])
+        inside: Tensor = self.first(x)
+        inside.view(-1, bands, *x.shape[1:]).add_(self.common(_mean(x, bands))[:, None])
         out: Tensor = self.second(inside.relu_())
         return out.add_(x)
 
@@ -140,7 +147,7 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 
 def _mean(x: Tensor, bands: int) -> Tensor:
     """Over the bands of each sample: ``(B · C, F, h, w)`` to ``(B, F, h, w)``."""
-    first, *others = x.unflatten(0, (-1, bands)).unbind(1)
+    first, *others = x.view(-1, bands, *x.shape[1:]).unbind(1)
     for other in others:
         first = first + other
     return first / bands

@@ -14,7 +14,7 @@ import tomli_w
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from clippan_cli.errors import ClippanError, ModelError, OutputError
+from clippan_cli.errors import ClippanError, ModelError, OutputError, UsageError
 from clippan_cli.networks.network import Network
 from clippan_cli.networks.registry import NETWORKS, all_settings, network
 
@@ -111,14 +111,15 @@ def find_model(name: str) -> Model:
     """A shipped model by its id, or any by its folder.
 
     Raises:
-        ModelError: There is none, or its record cannot be used.
+        UsageError: There is none.
+        ModelError: Its record cannot be used.
     """
     known = {model.id: model for model in shipped()}
     if name in known:
         return known[name]
     if (Path(name) / RECORD).is_file():
         return read_model(Path(name))
-    raise ModelError(
+    raise UsageError(
         f"no method or model {name!r}, nor a folder of that name with a {RECORD}",
         "models: " + (", ".join(known) or "none") + "; methods: see clippan sharpen --help",
     )
@@ -198,7 +199,9 @@ def save_model(
         (folder / CARD).write_text(card, "utf-8")
         (folder / RECORD).write_text(tomli_w.dumps(_plain(document)), "utf-8")
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write the model {folder}: {error}", "free some space, or choose another -o") from error
+        raise OutputError(
+            f"cannot write the model {folder}: {error}", "free some space, or choose another -o"
+        ) from error
     return read_model(folder)
 
 

@@ -84,6 +84,11 @@ class Network(nn.Module, ABC):
         """Images of PAN's size, of 32-bit floats, that :meth:`forward` holds at its peak."""
         return 4 * max(layer.out_channels for layer in self.modules() if isinstance(layer, nn.Conv2d))
 
+    def last_weights(self) -> list[nn.Parameter]:
+        """Those of the last layer, for tuning that leaves all else frozen."""
+        *_, last = (layer for layer in self.modules() if isinstance(layer, nn.Conv2d))
+        return list(last.parameters())
+
     @property
     def tile_safe(self) -> bool:
         """Whether tiles with a halo give what the whole image gives."""

@@ -50,7 +50,8 @@ class Regions:
 
     def split(self, image: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B · windows, C, rows, cols)``."""
-        return self.tokens(image).mT.unflatten(2, (self._rows, self._cols))
+        tokens = self.tokens(image)
+        return tokens.mT.reshape(*tokens.mT.shape[:2], self._rows, self._cols)
 
     def join(self, parts: Tensor) -> Tensor:
         """The reverse of :meth:`split`."""
@@ -73,6 +74,7 @@ class HalfNormed(nn.Module):
         self.shift = nn.Parameter(torch.zeros(self._half, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to the same."""
         normed, rest = self.first(x).tensor_split((self._half,), 1)
         normed = normed if self._local else F.instance_norm(normed)
         between = F.leaky_relu(torch.cat([normed * self.scale + self.shift, rest], 1), SLOPE)
@@ -100,6 +102,7 @@ class Refine(nn.Module):
         self.tail = zeroed(conv(width, bands))
 
     def forward(self, x: Tensor, regions: Regions) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, bands, H, W)``."""
         x = self.head(x)
         for index, step in enumerate(self.steps):
             features = step(x)

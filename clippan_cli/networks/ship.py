@@ -76,8 +76,10 @@ class _Interaction(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.after = conv(width, width, groups=width)
-        self.evolve = nn.Sequential(_row(), nn.ReLU(), _row())
-        self.of_product = nn.Conv2d(width, width, (1, 3), padding=(0, 1), padding_mode="reflect", groups=width, bias=False)
+        self.evolve = nn.Sequential(_row(), _row())
+        self.of_product = nn.Conv2d(
+            width, width, (1, 3), padding=(0, 1), padding_mode="reflect", groups=width, bias=False
+        )
         self.merge = nn.Conv2d(2 * width, width, 1)
         self.pan = nn.Sequential(conv(width, width, groups=width), nn.ReLU(), conv(width, width, groups=width))
 
@@ -89,11 +91,11 @@ class _Interaction(nn.Module):
         z = self._normed(torch.fft.irfft2(spectrum, s=side, norm="ortho"))
         tokens_v, tokens_p = v.flatten(2), p.flatten(2)
         attention = torch.softmax(tokens_v @ tokens_p.mT / tokens_v.shape[2] ** 0.5, -1)
-        first = regions.join((attention @ (z * p).flatten(2)).unflatten(2, side))
+        first = regions.join((attention @ (z * p).flatten(2)).view_as(v))
         first = self.after(first) + ms
         evolved = torch.softmax(self.evolve(attention[:, None])[:, 0], -1)
         product = self.of_product(regions.join(z))
-        second = regions.join((evolved @ self._normed(regions.split(product)).flatten(2)).unflatten(2, side))
+        second = regions.join((evolved @ self._normed(regions.split(product)).flatten(2)).view_as(v))
         return self.merge(torch.cat([first, second], 1)) + ms, self.pan(pan)
 
     def _normed(self, x: Tensor) -> Tensor:

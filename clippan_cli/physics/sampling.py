@@ -113,6 +113,12 @@ class Sampling:
         return sum(rows) / len(rows), sum(cols) / len(cols)
 
     @property
+    def common(self) -> Sampling:
+        """One band that stands for all."""
+        gain = sum(self.gains) / len(self.gains)
+        return Sampling.uniform(self.ratio, self.centre, (gain,), self.pan_gain)
+
+    @property
     def up_reach(self) -> int:
         """PAN pixels that upsampling looks beyond an output pixel."""
         return math.ceil(CUBIC_REACH * max(self.ratio))

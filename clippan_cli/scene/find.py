@@ -14,7 +14,7 @@ _MS = re.compile(r"(^|[^a-z])(ms|mul|mss|multi|multispectral|m\d[a-z]{2}|xs|m)([
 def find_scenes(folder: Path) -> Iterator[tuple[str, Path, Path]]:
     """Name, MS and PAN of every folder below that holds exactly one of each, by their names.
 
-    Product names are understood as words: ``ms``, ``mul``, ``mss``, ``xs``, ``M2AS`` …, and ``pan``, ``P2AS``, ``B8`` ….
+    Product names are understood as words: ``ms``, ``mul``, ``mss``, ``xs``, ``M2AS``, and ``pan``, ``P2AS``, ``B8``.
     """
     for place in sorted({path.parent for path in folder.rglob("*") if path.suffix.lower() in _RASTERS}):
         rasters = sorted(path for path in place.iterdir() if path.suffix.lower() in _RASTERS)

@@ -15,9 +15,9 @@ import torch
 from rasterio.errors import NotGeoreferencedWarning
 
 from clippan_cli.errors import OutputError, UsageError
-from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.guard import ANCHORS
 from clippan_cli.fusion.learned import Learned
+from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import method
 from clippan_cli.physics.sampling import Box, Sampling
 from clippan_cli.scene.aoi import Aoi, read_aoi

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from clippan_cli.errors import Interrupted, OutputError
-from clippan_cli.fusion.method import Fitted, Statistics
 from clippan_cli.fusion.guard import Verdict, judge
+from clippan_cli.fusion.method import Fitted, Statistics
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.scene.writer import Writer, free_space
 from clippan_cli.tiling.engine import Engine, Quantiser

@@ -24,7 +24,7 @@ class Draw:
 
     def between(self, low: float, high: float) -> float:
         """Uniform in the logarithm."""
-        return low * (high / low) ** float(torch.rand((), generator=self._generator))
+        return low * float((high / low) ** self.uniform(0, 1))
 
     def chance(self, share: float) -> bool:
         """True so often."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clippan_cli.errors import InputError
-from clippan_cli.fusion.traits import from_pixels
+from clippan_cli.fusion.traits import as_context, from_pixels
 from clippan_cli.networks.network import Context
 from clippan_cli.physics.operators import Operators, curvature, octaves
 from clippan_cli.physics.sampling import Box, Sampling, Span
@@ -26,7 +26,8 @@ SIDE = max(RATIOS.values())
 _RATIO_SHARES = (0.25, 0.1, 0.5, 0.15)
 _BANDS = (3, 4, 4, 4, 6, 8)
 _GAINS = (0.2, 0.25, 0.3, 0.3, 0.35, 0.4)
-_MOST_ZOOM = 2.6
+_LEAST_ZOOM, _MOST_ZOOM = 1.2, 2.6
+_SHRINK = 0.05
 _TRUTH_GAINS = (0.03, 0.7)
 _PAN_GAINS = (0.1, 0.22)
 _TRIES = 100
@@ -105,22 +106,13 @@ def _described(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling) -> Ba
     one = Operators(sampling.pick(range(batch)), whole, small, device=ms.device)
     low = one.down(pan[:, 0])
     bent = one.down(curvature(pan[:, 0], whole))
-    top, mid = (x.unflatten(0, (batch, bands)) for x in octaves(ms.flatten(0, 1), small))
+    top, mid = (x.view_as(ms) for x in octaves(ms.flatten(0, 1), small))
     pan_low, pan_top, pan_mid, curve_top = (
         x[:, None].expand(-1, bands, -1, -1) for x in (low, *octaves(low, small), octaves(bent, small)[0])
     )
     features = torch.stack([ms, pan_low, top, pan_top, mid, pan_mid, curve_top], 2)
     gains = torch.tensor(sampling.gains).view(batch, bands)
-    found = from_pixels(features, gains)
-    context = Context(
-        one.up(low)[:, None],
-        found.mean,
-        found.deviation,
-        found.pan_mean,
-        found.pan_deviation,
-        found.values,
-        sampling.ratio[0],
-    )
+    context = as_context(from_pixels(features, gains), one.up(low)[:, None], sampling.ratio[0])
     return Batch(ms, pan, truth, operators.up(ms.flatten(0, 1)).view_as(truth), context, operators)
 
 
@@ -217,7 +209,8 @@ def _noisy(x: Tensor, level: float, draw: Draw) -> Tensor:
     deviation = x.std((-2, -1), keepdim=True)
     x = x + level * deviation * draw.normal(*x.shape).to(x.device)
     step = x.amax((-2, -1), keepdim=True).clamp(min=1e-6) / 2 ** (8 + draw.below(5))
-    return (x / step).round() * step
+    grey: Tensor = (x / step).round() * step
+    return grey
 
 
 def _phase(ratio: float, draw: Draw) -> tuple[float, float]:
@@ -230,11 +223,13 @@ def _phase(ratio: float, draw: Draw) -> tuple[float, float]:
 
 def _crop(groups: Sequence[Group], side: int, draw: Draw) -> tuple[Source, Tensor]:
     """A source and a square of it without gaps, turned somehow; of a pair PAN comes last."""
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         sources = groups[draw.pick([share for share, _ in groups])][1]
         source = sources[draw.below(len(sources))]
         height, width = source.bands.shape[1:]
-        wanted = side if source.pan is not None else round(side * draw.uniform(1.2, _MOST_ZOOM))
+        # Between gaps there may be room for a smaller square only.
+        most = max(1.0, _MOST_ZOOM - _SHRINK * attempt)
+        wanted = side if source.pan is not None else round(side * draw.uniform(min(_LEAST_ZOOM, most), most))
         wide = min(wanted, height, width)
         top, left = draw.below(height - wide + 1), draw.below(width - wide + 1)
         cut = (slice(top, top + wide), slice(left, left + wide))

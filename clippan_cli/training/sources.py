@@ -35,10 +35,7 @@ _WHOLE = 0.999
 def procedural_sources(count: int, seed: int) -> list[Source]:
     """Images made from nothing."""
     bands, side = _PROCEDURAL
-    return [
-        Source(f"procedural {i}", procedural(bands, side, Draw(seed * 100_003 + i)))
-        for i in range(count)
-    ]
+    return [Source(f"procedural {i}", procedural(bands, side, Draw(seed * 100_003 + i))) for i in range(count)]
 
 
 def image_sources(folders: Iterable[str], seed: int, hears: Listener) -> list[Source]:
@@ -135,5 +132,3 @@ def _source(name: str, bands: Tensor, pan: Tensor | None, valid: Tensor) -> Sour
     whole = None if bool(valid.all()) else valid
     bands = torch.where(valid, bands, 0) / top
     return Source(name, bands, None if pan is None else torch.where(valid, pan, 0) / top, whole)
-
-

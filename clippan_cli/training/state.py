@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clippan_cli.errors import ModelError, OutputError
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def save_state(
@@ -27,7 +27,8 @@ def save_state(
     tensors: dict[str, Tensor] = {f"net.{name}": value for name, value in net.state_dict().items()}
     tensors |= {f"mean.{name}": value for name, value in mean.state_dict().items()}
     for name, weight in net.named_parameters():
-        tensors |= {f"{moment}.{name}": optimiser.state[weight][moment] for moment in _MOMENTS}
+        # A weight that no sample has needed yet has no state.
+        tensors |= {f"{moment}.{name}": value for moment, value in optimiser.state[weight].items()}
     working = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +66,10 @@ def load_state(
             module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
         iteration = int(document["iteration"])
         for name, weight in net.named_parameters():
-            state = {moment: tensors[f"{moment}.{name}"].to(weight) for moment in _MOMENTS}
-            optimiser.state[weight] = {"step": torch.tensor(float(iteration)), **state}
+            known = {moment: f"{moment}.{name}" for moment in _MOMENTS if f"{moment}.{name}" in tensors}
+            optimiser.state[weight] = {
+                moment: tensors[at] if moment == "step" else tensors[at].to(weight) for moment, at in known.items()
+            }
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the checkpoint {path} cannot be used: {error}", "start again with --overwrite") from error
     return iteration

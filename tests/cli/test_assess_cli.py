@@ -120,7 +120,7 @@ def test_sharpen_reports(scene: Made, tmp_path: Path) -> None:
         (("MS", "PAN", "--compare", "gsa", "--method", "exp", "--reduced"), "exclude each other"),
         (("MS", "PAN", "--compare", "gsa", "--min-hqnr", "0.9"), "a gate judges one image"),
         (("OUT", "MS", "PAN", "--max-ergas", "3"), "--max-ergas needs a truth"),
-        (("MS", "PAN", "--compare", "magic"), "unknown method 'magic'"),
+        (("MS", "PAN", "--compare", "magic"), "no method or model 'magic'"),
         (("OUT", "MS", "PAN", "--convention", "khan"), "unknown convention 'khan'"),
     ],
 )

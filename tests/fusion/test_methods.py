@@ -79,7 +79,7 @@ def test_a_constant_scene_stays_constant(name: str) -> None:
 
 
 def test_an_unknown_method() -> None:
-    with pytest.raises(UsageError, match="unknown method 'magic'"):
+    with pytest.raises(UsageError, match="no method or model 'magic'"):
         method("magic")
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from clippan_cli.errors import UsageError
-from clippan_cli.networks import pan_mamba
-from clippan_cli.networks.network import Network
+from clippan_cli.networks import pan_mamba, ship
+from clippan_cli.networks.network import Context, Network
 from clippan_cli.networks.registry import NETWORKS, network
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -16,6 +16,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "arbrpn": {"width": 8, "cycles": 2, "blocks": 1},
     "lformer": {"width": 8, "stages": 2},
     "pan-mamba": {"width": 8, "depth": 1, "crossings": 1},
+    "ship": {"width": 8, "depth": 1},
+    "injector": {"width": 8, "blocks": 1},
 }
 """Settings that keep the tests quick."""
 
@@ -23,13 +25,28 @@ SMALL: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of 8 pixels instead of 32: the same code, a sixteenth of the time."""
-    monkeypatch.setattr(pan_mamba, "WINDOW", 8)
-    monkeypatch.setattr(pan_mamba.PanMamba, "multiple", 8)
+    for module, made in ((pan_mamba, pan_mamba.PanMamba), (ship, ship.Ship)):
+        monkeypatch.setattr(module, "WINDOW", 8)
+        monkeypatch.setattr(made, "multiple", 8)
 
 
 def image(bands: int, side: int = 96, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     random = torch.Generator().manual_seed(seed)
     return torch.rand(1, bands, side, side, generator=random), torch.rand(1, 1, side, side, generator=random)
+
+
+def context(ms_up: torch.Tensor, pan: torch.Tensor, ratio: float = 4.0) -> Context:
+    """A scene that the image is a part of: its numbers do not depend on the part."""
+    batch, bands = ms_up.shape[:2]
+    one = torch.linspace(0.8, 1.2, bands).to(ms_up).expand(batch, bands)
+    pan_one = torch.ones(batch, 1).to(ms_up)
+    traits = torch.linspace(-1, 1, 10).to(ms_up).expand(batch, bands, 10)
+    return Context(torch.full_like(pan, 0.5), 0.5 * one, 0.3 * one, 0.5 * pan_one, 0.3 * pan_one, traits, ratio)
+
+
+def fused(made: Network, ms_up: torch.Tensor, pan: torch.Tensor) -> torch.Tensor:
+    out: torch.Tensor = made(ms_up, pan, context(ms_up, pan) if made.needs_context else None)
+    return out
 
 
 def woken(name: str, bands: int, **settings: Any) -> Network:
@@ -56,6 +73,7 @@ def woken(name: str, bands: int, **settings: Any) -> Network:
         ("pan-mamba", 4, 478_444),
         ("arbrpn", 4, 2_341_057),
         ("arbrpn", 8, 2_341_057),
+        ("ship", 8, 200_416),
     ],
 )
 def test_original_widths(name: str, bands: int, weights: int) -> None:
@@ -66,7 +84,7 @@ def test_original_widths(name: str, bands: int, weights: int) -> None:
 @pytest.mark.parametrize("bands", [1, 3, 4, 8])
 def test_untrained_is_interpolation(name: str, bands: int) -> None:
     ms_up, pan = image(bands, 32)
-    torch.testing.assert_close(network(name, bands, **SMALL[name])(ms_up, pan), ms_up)
+    torch.testing.assert_close(fused(network(name, bands, **SMALL[name]), ms_up, pan), ms_up)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -79,9 +97,9 @@ def test_tiles_give_what_the_whole_gives(name: str) -> None:
     at = slice(halo + made.multiple, halo + made.multiple + 8)
     ms_up, pan = image(2, 2 * halo + 2 * made.multiple + 32)
     with torch.inference_mode():
-        whole = made(ms_up, pan)
+        whole = fused(made, ms_up, pan)
         cut = slice(at.start - halo, at.stop + halo)
-        tile = made(ms_up[..., cut, cut], pan[..., cut, cut])
+        tile = fused(made, ms_up[..., cut, cut], pan[..., cut, cut])
     torch.testing.assert_close(tile[..., halo : halo + 8, halo : halo + 8], whole[..., at, at], atol=1e-5, rtol=0)
 
 
@@ -94,7 +112,7 @@ def test_the_receptive_field_is_as_small_as_it_says(name: str) -> None:
     side = 2 * reach + 9
     ms_up, pan = (x.double() for x in image(2, side))
     pan.requires_grad_()
-    (gradient,) = torch.autograd.grad(made(ms_up, pan)[..., side // 2, side // 2].sum(), pan)
+    (gradient,) = torch.autograd.grad(fused(made, ms_up, pan)[..., side // 2, side // 2].sum(), pan)
     rows = gradient[0, 0].abs().sum(1).nonzero().flatten()
     farthest = int((rows - side // 2).abs().max())
     assert farthest <= reach
@@ -102,7 +120,8 @@ def test_the_receptive_field_is_as_small_as_it_says(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "setting"), [("lambda-pnn", {"pooling": "global"}), ("pan-mamba", {"scope": "image"})]
+    ("name", "setting"),
+    [("lambda-pnn", {"pooling": "global"}), ("pan-mamba", {"scope": "image"}), ("ship", {"scope": "image"})],
 )
 def test_the_papers_form_is_not_tile_safe(name: str, setting: dict[str, str]) -> None:
     made = woken(name, 2, **setting)
@@ -116,18 +135,54 @@ def test_the_papers_form_is_not_tile_safe(name: str, setting: dict[str, str]) ->
 
 
 def test_one_set_of_weights_for_any_number_of_bands() -> None:
-    made = woken("arbrpn", 4)
-    assert made.any_bands
-    for bands in (1, 3, 11):
-        assert made(*image(bands, 24)).shape == (1, bands, 24, 24)
+    for name in ("arbrpn", "injector"):
+        made = woken(name, 4)
+        assert made.any_bands
+        for bands in (1, 3, 11):
+            assert fused(made, *image(bands, 24)).shape == (1, bands, 24, 24)
+
+
+@pytest.mark.parametrize("ratio", [2.0, 3.0, 4.015, 6.0])
+def test_the_injector_follows_any_scale_exactly(ratio: float) -> None:
+    """A power of two changes no digit, so neither may the result."""
+    made = woken("injector", 3)
+    ms_up, pan = image(3, 50)
+    known = context(ms_up, pan, ratio)
+    units = ("pan_low", "mean", "deviation", "pan_mean", "pan_deviation")
+    brighter = known._replace(**{name: 4 * getattr(known, name) for name in units})
+    with torch.inference_mode():
+        assert torch.equal(made(4 * ms_up, 4 * pan, brighter), 4 * made(ms_up, pan, known))
+
+
+def test_the_injector_treats_bands_alike() -> None:
+    made = woken("injector", 3)
+    ms_up, pan = image(3, 48)
+    known, order = context(ms_up, pan), [2, 0, 1]
+    turned = known._replace(mean=known.mean[:, order], deviation=known.deviation[:, order])
+    with torch.inference_mode():
+        torch.testing.assert_close(made(ms_up[:, order], pan, turned), made(ms_up, pan, known)[:, order])
+
+
+def test_flat_ground_gets_no_detail() -> None:
+    """Where MS and PAN are constant there is nothing to inject: no noise, no division by nothing."""
+    made = woken("injector", 2)
+    ms_up, pan = torch.full((1, 2, 40, 40), 0.5), torch.full((1, 1, 40, 40), 0.5)
+    with torch.inference_mode():
+        out = made(ms_up, pan, context(ms_up, pan))
+    assert bool(torch.isfinite(out).all())
+    assert float((out - ms_up).abs().max()) < 0.02
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_all_weights_learn(name: str) -> None:
     made = woken(name, 3).train()
     ms_up, pan = image(3, 40)
-    made(ms_up, pan).square().mean().backward()
+    torch.autograd.backward(fused(made, ms_up, pan).square().mean())
+    other_ratio = [f"{layer}.2." for layer in ("pan", "head", "basis")] if name == "injector" else []
     for label, weight in made.named_parameters():
+        # A softmax does not see what all its inputs have in common.
+        if label.startswith(tuple(other_ratio)) or label.endswith("evolve.1.bias"):
+            continue
         assert weight.grad is not None, label
         assert bool(torch.isfinite(weight.grad).all()), label
         assert float(weight.grad.abs().sum()) > 0, label

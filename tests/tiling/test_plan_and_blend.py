@@ -13,7 +13,7 @@ BOX = Box(Span(40, 340), Span(10, 275))
 
 @pytest.mark.parametrize("size", [64, 100, 128, 300])
 def test_finished_windows_tile_the_output(size: int) -> None:
-    plan = Plan(BOX, size, 10, 1)
+    plan = Plan(BOX, size, 10, 63, 1)
     seen = np.zeros((400, 300), int)
     for row in range(plan.rows):
         for col, tile in enumerate(plan.tiles(row)):
@@ -27,7 +27,7 @@ def test_finished_windows_tile_the_output(size: int) -> None:
 
 @pytest.mark.parametrize("size", [64, 100, 128, 300])
 def test_blending_equal_tiles_changes_nothing(size: int) -> None:
-    plan = Plan(BOX, size, 10, 1)
+    plan = Plan(BOX, size, 10, 63, 1)
     image = np.random.default_rng(0).random((2, 400, 300)).astype(np.float32)
     out = np.full_like(image, np.nan)
     blender = Blender(plan, 2)
@@ -41,7 +41,7 @@ def test_blending_equal_tiles_changes_nothing(size: int) -> None:
 
 
 def test_unequal_tiles_fade_into_each_other() -> None:
-    plan = Plan(Box(Span(0, 128), Span(0, 128)), 64, 0, 1)
+    plan = Plan(Box(Span(0, 128), Span(0, 128)), 64, 0, 63, 1)
     blender = Blender(plan, 1)
     out = np.zeros((128, 128), np.float32)
     for row in range(2):
@@ -63,13 +63,16 @@ def test_ramps_sum_to_one() -> None:
 
 def test_memory_chooses_the_tile() -> None:
     whole = Box(Span(0, 20_000), Span(0, 20_000))
-    sizes = [plan_tiles(whole, bands=8, halo=60, workers=2, memory=memory << 20).size for memory in (4096, 1200, 800)]
+    sizes = [
+        plan_tiles(whole, bands=8, halo=60, planes=63, workers=2, memory=memory << 20).size
+        for memory in (4096, 1200, 800)
+    ]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1]
     for bands in (4, 8):
-        plan = plan_tiles(whole, bands=bands, halo=60, workers=2, memory=2 << 30)
+        plan = plan_tiles(whole, bands=bands, halo=60, planes=7 * (bands + 1), workers=2, memory=2 << 30)
         assert memory_needed(plan, bands) <= 2 << 30
     with pytest.raises(ResourceError, match="--memory allows 100 MiB"):
-        plan_tiles(whole, bands=4, halo=60, workers=2, memory=100 << 20)
+        plan_tiles(whole, bands=4, halo=60, planes=35, workers=2, memory=100 << 20)
     with pytest.raises(ResourceError, match="tiles of 8192 px"):
-        plan_tiles(whole, bands=4, halo=60, workers=2, memory=2 << 30, size=8192)
+        plan_tiles(whole, bands=4, halo=60, planes=35, workers=2, memory=2 << 30, size=8192)

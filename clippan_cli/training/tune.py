@@ -1,0 +1,208 @@
+"""One-shot: a trained network learns a scene from that scene itself, one scale down (arXiv 2512.02643)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import rasterio
+import torch
+from rasterio.errors import NotGeoreferencedWarning
+
+from clippan_cli.errors import InputError, UsageError
+from clippan_cli.fusion.moments import tile_moments
+from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
+from clippan_cli.networks.model import find_model
+from clippan_cli.networks.network import Network
+from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.wald import Reduced, reduce
+from clippan_cli.scene.find import find_scenes
+from clippan_cli.scene.pair import open_pair
+from clippan_cli.tiling.engine import choose_device
+from clippan_cli.tiling.options import Deaf, Listener
+from clippan_cli.tiling.survey import common_box, survey
+from clippan_cli.tiling.window import read_window
+from clippan_cli.training.draw import Draw
+from clippan_cli.training.loop import Loop, Schedule, check_folder
+from clippan_cli.training.samples import Batch
+
+TUNES = ("full", "freeze")
+
+_SIDE = 32
+_LEAST = 16
+_LARGEST = 1024
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How to tune.
+
+    Args:
+        init: The model to begin with: a shipped one's id, or a folder.
+        tune: ``"full"``, all weights, or ``"freeze"``, the last layer only.
+        iterations: Steps of the optimiser.
+        rate: Highest learning rate.
+        angle: Weight of the spectral angle.
+        consistency: Back-projections inside the graph.
+        seed: Of everything random.
+        every: Steps between checkpoints.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        overwrite: Whether an existing model may be replaced.
+        resume: Whether to continue a training that was stopped.
+    """
+
+    init: str
+    tune: str = "full"
+    iterations: int = 300
+    rate: float = 5e-4
+    angle: float = 1.0
+    consistency: int = 2
+    seed: int = 0
+    every: int = 100
+    device: str = "auto"
+    overwrite: bool = False
+    resume: bool = False
+
+
+def tune(
+    scenes: Sequence[str],
+    output: str | Path,
+    options: TuneOptions,
+    listener: Listener | None = None,
+    stop: Event | None = None,
+) -> dict[str, Any]:
+    """Tune a model on real scenes, one scale down: what it learns there it is trusted to know at full resolution.
+
+    Args:
+        scenes: Folders with an MS and a PAN raster each, or folders of such.
+        output: The folder of the new model.
+        options: How.
+        listener: Hears of progress.
+        stop: Set it to stop after the step in work; ``resume`` continues.
+
+    Returns:
+        The model's record.
+
+    Raises:
+        InputError: There is no scene that can be used.
+        ModelError: The model to begin with cannot be used, or not for these scenes.
+        OutputError: The model cannot be written.
+        Interrupted: ``stop`` was set.
+    """
+    hears, folder = listener or Deaf(), Path(output)
+    if options.tune not in TUNES:
+        raise UsageError(f"unknown way to tune {options.tune!r}", "known: " + ", ".join(TUNES))
+    check_folder(folder, overwrite=options.overwrite, resume=options.resume)
+    device = choose_device(options.device)
+    model = find_model(options.init)
+    net = model.load().to(device)
+    if options.tune == "freeze":
+        _freeze(net)
+    lessons = [_lesson(name, ms, pan, device, hears) for name, ms, pan in _scenes(scenes)]
+    for lesson in lessons:
+        model.check_fit(len(lesson.pair.ms), max(lesson.pair.sampling.ratio))
+
+    def draw(number: int, size: int) -> Batch:
+        chance = Draw(options.seed * 1_000_003 + number)
+        return lessons[chance.below(len(lessons))].crop(chance)
+
+    schedule = Schedule(options.iterations, 1, options.rate, options.angle, options.consistency, options.every)
+    key = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
+    loop = Loop(folder, net, model.network, model.settings, draw, schedule, key, hears, stop or Event())
+    recipe = {**key, "init": model.id, "init_sha256": model.sha256, "batch": 1, "sources": {"scenes": len(lessons)}}
+    recipe["command"] = f"clippan train --scenes SCENE --init {model.id} --tune {options.tune} -o {folder.name}"
+    return loop.run(options.resume, recipe, model.ratios)
+
+
+_ASIDE = ("overwrite", "resume", "device", "every")
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """A scene one scale down, and what is known of it as a whole."""
+
+    pair: Reduced
+    traits: Traits
+
+    def crop(self, draw: Draw) -> Batch:
+        """A random window."""
+        shape = self.pair.ms.shape[1:]
+        spans = []
+        for size in shape:
+            side = min(_SIDE, size)
+            start = draw.below(size - side + 1)
+            spans.append(Span(start, start + side))
+        return self.batch(Box(*spans))
+
+    def batch(self, ms_box: Box) -> Batch:
+        """One window of it."""
+        sampling = self.pair.sampling
+        reach = int(max(sampling.ratio) / 2)
+        pan_box = sampling.pan_box(ms_box, reach, (self.pair.pan.shape[0], self.pair.pan.shape[1]))
+        ms, pan = self.pair.ms[(slice(None), *_cut(ms_box))], self.pair.pan[_cut(pan_box)]
+        truth = self.pair.truth[(slice(None), *_cut(pan_box))]
+        operators = Operators(sampling, pan_box, ms_box, device=ms.device)
+        low = Operators(sampling.common, pan_box, ms_box, device=ms.device).low_pass(pan)
+        context = as_context(self.traits, low[None], max(sampling.ratio))
+        return Batch(ms[None], pan[None, None], truth[None], operators.up(ms)[None], context, operators)
+
+
+def _scenes(folders: Sequence[str]) -> list[tuple[str, Path, Path]]:
+    found = [scene for folder in folders for scene in find_scenes(Path(folder))]
+    if not found:
+        raise InputError(
+            f"no scene in {', '.join(folders)}",
+            "it takes folders with an MS and a PAN raster in each, such as town/ms.tif and town/pan.tif",
+        )
+    return found
+
+
+def _lesson(name: str, ms: Path, pan: Path, device: torch.device, hears: Listener) -> _Lesson:
+    with rasterio.Env(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with open_pair([str(ms)], str(pan)) as pair:
+            known = survey(pair, "auto", 2)
+            box = Box(*(Span(s.start, min(s.stop, s.start + _LARGEST)) for s in common_box(pair)))
+            pan_box = known.sampling.pan_box(box, known.sampling.down_reach, pair.pan.grid.shape)
+            window = read_window(pair, box, pan_box)
+    if window.ms_valid is not None or window.pan_valid is not None:
+        raise InputError(f"scene {name} has gaps where it was to be learned", "cut out a part without nodata")
+    if min(box.shape) < _LEAST * max(known.sampling.ratio):
+        raise InputError(
+            f"scene {name}: MS of {box.shape[1]} × {box.shape[0]} px is too small to learn from",
+            f"it takes {int(_LEAST * max(known.sampling.ratio))} px a side",
+        )
+    moved = _at(known.sampling, box, pan_box)
+    small = reduce(window.ms / known.scale, window.pan / known.scale, moved)
+    small = Reduced(small.ms.to(device), small.pan.to(device), small.truth.to(device), small.sampling)
+    hears.say(f"learning from {name}: {small.ms.shape[2]} × {small.ms.shape[1]} px one scale down")
+    whole = Box(Span(0, small.ms.shape[1]), Span(0, small.ms.shape[2]))
+    pan_whole = Box(Span(0, small.pan.shape[0]), Span(0, small.pan.shape[1]))
+    operators = Operators(small.sampling, pan_whole, whole, device=device)
+    moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, whole)
+    traits = from_moments(moments, small.sampling.gains)
+    return _Lesson(small, Traits(*(value.to(small.ms) for value in traits)))
+
+
+def _at(sampling: Sampling, ms_box: Box, pan_box: Box) -> Sampling:
+    """The sampling of windows, counted from their own corners."""
+    moves = [sampling.ratio[i] * ms_box[i].start - pan_box[i].start for i in (0, 1)]
+    phases = tuple((row + moves[0], col + moves[1]) for row, col in sampling.phases)
+    nominal = (sampling.nominal[0] + moves[0], sampling.nominal[1] + moves[1])
+    return Sampling(sampling.ratio, phases, sampling.gains, sampling.pan_gain, nominal)
+
+
+def _freeze(net: Network) -> None:
+    """Let only the last layer learn."""
+    kept = {id(weight) for weight in net.last_weights()}
+    for weight in net.parameters():
+        weight.requires_grad_(id(weight) in kept)
+
+
+def _cut(box: Box) -> tuple[slice, slice]:
+    return slice(*box.rows), slice(*box.cols)

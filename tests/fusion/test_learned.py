@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from numpy.typing import NDArray
+
+from clippan_cli import Options, sharpen
+from clippan_cli.errors import ModelError
+from clippan_cli.fusion.guard import judge
+from clippan_cli.fusion.learned import Learned
+from clippan_cli.fusion.method import Statistics
+from clippan_cli.fusion.moments import tile_moments
+from clippan_cli.fusion.registry import DEFAULT, method
+from clippan_cli.fusion.traits import FEATURES, Traits, from_moments, from_pixels
+from clippan_cli.fusion.whole import fuse_whole
+from clippan_cli.metrics.reference import ergas
+from clippan_cli.networks.model import save_model
+from clippan_cli.networks.registry import network
+from clippan_cli.physics.operators import Operators, curvature, octaves
+from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.sampling import Sampling
+from clippan_cli.physics.simulation import degrade, soften
+from tests.conftest import Made, bands, box, read
+
+MakeScene = Callable[..., Made]
+
+
+def run(scene: Made, **options: Any) -> NDArray[Any]:
+    sharpen([scene.ms], scene.pan, scene.out, Options(**{"overwrite": True, "guard": False, **options}))
+    return read(scene.out)
+
+
+def pair(ratio: float = 4.0, *, count: int = 3, blur: float = 0.0, side: int = 192) -> tuple[torch.Tensor, ...]:
+    """MS, PAN and truth, softened by ``blur`` PAN pixels, and where they lie."""
+    truth = torch.from_numpy(bands((side, side), count)).float()
+    pan = truth.mean(0)
+    if blur:
+        truth = soften(truth, torch.full((count,), blur))
+    size = int(side / ratio)
+    sampling = stated(ratio, count)
+    return Operators(sampling, box(side, side), box(size, size)).down(truth), pan, truth
+
+
+def stated(ratio: float, count: int) -> Sampling:
+    return Sampling.uniform((ratio, ratio), ((ratio - 1) / 2,) * 2, (0.3,) * count)
+
+
+def traits(ms: torch.Tensor, pan: torch.Tensor, ratio: float = 4.0) -> Traits:
+    sampling = stated(ratio, len(ms))
+    whole = box(*ms.shape[1:])
+    operators = Operators(sampling, box(*pan.shape), whole)
+    moments = tile_moments(FEATURES, ms, pan, operators.covered, operators, whole)
+    return from_moments(moments, sampling.gains)
+
+
+@pytest.mark.parametrize("ratio", [2.0, 3.0, 4.0, 6.0])
+@pytest.mark.parametrize("count", [1, 4, 12])
+def test_any_ratio_and_any_number_of_bands(ratio: float, count: int) -> None:
+    """Nothing was trained on 12 bands, nor at every ratio; the product is sharper than interpolation all the same."""
+    ms, pan, truth = pair(ratio, count=count, side=96)
+    sampling = stated(ratio, count)
+    scores = [float(ergas(fuse_whole(method(name), ms, pan, sampling, 2), truth, ratio)) for name in (DEFAULT, "exp")]
+    assert scores[0] < 0.75 * scores[1]
+
+
+def test_odd_ratio_and_tiles(make_scene: MakeScene) -> None:
+    scene = make_scene(ratio=4.015, phase=0.3, size=70)
+    made = [run(scene, tile_size=size).astype(int) for size in (64, 96, 512)]
+    for other in made[1:]:
+        assert np.abs(made[0] - other).max() <= 1
+
+
+@pytest.mark.parametrize("collar", [False, True])
+def test_tile_size_does_not_matter(make_scene: MakeScene, collar: bool) -> None:
+    valid = np.ones((80, 80), bool)
+    if collar:
+        rows, cols = np.mgrid[:80, :80]
+        valid = (rows + 2 * cols > 70) & (np.hypot(rows - 50, cols - 50) > 6)
+    scene = make_scene(size=80, valid=valid, nodata=0, slip=(0.3, -0.2))
+    made = [run(scene, tile_size=size).astype(int) for size in (64, 100, 512)]
+    for other in made[1:]:
+        assert np.abs(made[0] - other).max() <= 1
+    if collar:
+        np.testing.assert_array_equal(made[0].all(0), np.kron(valid, np.ones((4, 4), bool)))
+
+
+def test_scale_equivariance(make_scene: MakeScene) -> None:
+    """Four times the DN gives four times the image, but for rounding to whole DN."""
+    scene = make_scene(size=48, dtype="float32", peak=100)
+    small = run(scene)
+    for path in (scene.ms, scene.pan):
+        with rasterio.open(path, "r+") as target:
+            target.write(target.read() * 3)
+    np.testing.assert_allclose(run(scene), 3 * small, rtol=1e-3, atol=0.02)
+
+
+def test_constant_and_dead_bands(make_scene: MakeScene) -> None:
+    scene = make_scene(size=48)
+    with rasterio.open(scene.ms, "r+") as target:
+        target.write(np.full((48, 48), 500, "uint16"), 2)
+    made = run(scene)
+    assert np.abs(made[1].astype(int) - 500).max() <= 1
+    with rasterio.open(scene.pan, "r+") as target:
+        target.write(np.full((1, 192, 192), 700, "uint16"))
+    smooth, plain = run(scene).astype(int), run(scene, method="exp").astype(int)
+    assert np.abs(smooth - plain).max() < 0.15 * np.ptp(plain)
+
+
+def test_traits_know_no_unit() -> None:
+    ms, pan, _ = pair()
+    first, second = traits(ms, pan), traits(8 * ms, 32 * pan)
+    torch.testing.assert_close(first.values, second.values, atol=1e-4, rtol=0)
+    torch.testing.assert_close(8 * first.deviation, second.deviation)
+    torch.testing.assert_close(32 * first.pan_mean, second.pan_mean)
+
+
+def test_traits_tell_how_soft_the_bands_are() -> None:
+    softness = [float(traits(*pair(blur=blur)[:2]).values[0, :, -1].mean()) for blur in (0.0, 0.4, 0.7, 1.0)]
+    assert softness == sorted(softness)
+    assert softness[-1] > softness[0] + 0.5
+
+
+def test_traits_from_pixels_and_from_moments_agree() -> None:
+    ms, pan, _ = pair()
+    sampling = stated(4.0, 3)
+    whole = box(*ms.shape[1:])
+    operators = Operators(sampling, box(*pan.shape), whole)
+    low, bent = operators.pan_down(pan), operators.pan_down(curvature(pan[None], box(*pan.shape))[0])
+    top, mid = octaves(ms, whole)
+    features = torch.stack(
+        [ms, low, top, octaves(low, whole)[0], mid, octaves(low, whole)[1], octaves(bent, whole)[0]], 1
+    )
+    found = from_pixels(features[None], torch.tensor([sampling.gains]))
+    torch.testing.assert_close(found.values, traits(ms, pan).values.float(), atol=1e-3, rtol=0)
+
+
+def test_simulation_and_operators_are_one_physics() -> None:
+    x = torch.rand(2, 60, 48, generator=torch.Generator().manual_seed(0))
+    sampling = Sampling.uniform((3.0, 3.0), (0.7, 0.7), (0.25, 0.25))
+    phase, gain = torch.full((2, 2), 0.7), torch.full((2, 2), 0.25)
+    seen = degrade(x, 3.0, phase, gain, (20, 16))
+    torch.testing.assert_close(seen, Operators(sampling, box(60, 48), box(20, 16)).down(x), atol=1e-5, rtol=0)
+    torch.testing.assert_close(soften(x, torch.zeros(2)), x)
+
+
+class _Bad(torch.nn.Module):
+    """Wraps a fitted method and spoils what it makes."""
+
+
+def samples(ms: torch.Tensor, pan: torch.Tensor) -> tuple[Sample, ...]:
+    every = torch.ones((), dtype=torch.bool)
+    return (Sample(ms, every.expand_as(ms), pan, every.expand_as(pan), box(*ms.shape[1:]), box(*pan.shape)),)
+
+
+@pytest.mark.parametrize(("spoil", "reason"), [(0.0, None), (0.5, "R-ERGAS"), (float("nan"), "not finite")])
+def test_the_guard(spoil: float, reason: str | None) -> None:
+    ms, pan, _ = pair()
+    sampling = stated(4.0, 3)
+    whole = box(*ms.shape[1:])
+    operators = Operators(sampling, box(*pan.shape), whole)
+    moments = tile_moments(FEATURES, ms, pan, operators.covered, operators, whole)
+    statistics = Statistics(sampling, moments, samples(ms, pan))
+    learned = method(DEFAULT).fit(statistics)
+    fuse = learned.fuse
+    noise = torch.randn(pan.shape, generator=torch.Generator().manual_seed(0))
+    object.__setattr__(learned, "fuse", lambda tile: fuse(tile) + (spoil * noise if spoil else 0))
+    anchors = [method(name).fit(statistics) for name in ("mtf-glp-hpm-r", "gsa")]
+    verdict = judge(learned, anchors, samples(ms, pan), sampling, 2)
+    assert (verdict.reason or "").startswith(reason or "") if reason != "not finite" else reason in str(verdict.reason)
+    assert (verdict.reason is None) == (reason is None)
+
+
+def test_a_bad_model_gives_way(make_scene: MakeScene, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = network("pnn", 4, widths=(4, 4))
+    for weight in made.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    size = {"widths": (4, 4)}
+    save_model(tmp_path / "bad", made, name="pnn", settings=size, ratios=(2, 8), record={}, card="")
+    scene = make_scene(size=48)
+    options = Options(method=str(tmp_path / "bad"), overwrite=True)
+    record = sharpen([scene.ms], scene.pan, scene.out, options)
+    assert record["method_used"] == "mtf-glp-hpm-r"
+    assert record["guard"]["reason"]
+    with rasterio.open(scene.out) as image:
+        assert image.tags()["CLIPPAN_METHOD"] == "mtf-glp-hpm-r"
+    np.testing.assert_allclose(read(scene.out), run(scene, method="mtf-glp-hpm-r"), atol=1)
+    record = sharpen([scene.ms], scene.pan, scene.out, replace(options, guard=False))
+    assert record["method_used"] == "bad"
+
+
+def test_models_refuse_what_they_are_not_for(make_scene: MakeScene, tmp_path: Path) -> None:
+    made = network("pnn", 3, widths=(4, 4))
+    size = {"widths": (4, 4)}
+    model = save_model(tmp_path / "three", made, name="pnn", settings=size, ratios=(2, 8), record={}, card="")
+    scene = make_scene(size=40)
+    with pytest.raises(ModelError, match="for 3 bands, MS has 4"):
+        sharpen([scene.ms], scene.pan, scene.out, Options(method=str(tmp_path / "three")))
+    with pytest.raises(ModelError, match="for 3 bands"):
+        Learned(model).fit(Statistics(stated(4.0, 4), moments=None))  # type: ignore[arg-type]

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from affine import Affine
+from safetensors.torch import save_file
+
+from clippan_cli import Options, sharpen
+from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, OutputError, ResourceError, UsageError
+from clippan_cli.networks.model import find_model
+from clippan_cli.networks.network import Network
+from clippan_cli.networks.registry import network
+from clippan_cli.tiling.options import Deaf
+from clippan_cli.training import loop as loops
+from clippan_cli.training import samples, state
+from clippan_cli.training.draw import Draw
+from clippan_cli.training.loop import Loop, Schedule
+from clippan_cli.training.pretrain import PretrainOptions, pretrain
+from clippan_cli.training.samples import Batch
+from clippan_cli.training.tune import TuneOptions, tune
+from tests.conftest import Made, bands, write
+
+MakeScene = Callable[..., Made]
+
+SMALL = PretrainOptions(
+    settings={"width": 8, "blocks": 1}, iterations=6, batch=1, rate=1e-2, procedural=1, every=2, device="cpu"
+)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small patches, and one pair to validate on."""
+    monkeypatch.setattr(samples, "RATIOS", {2.0: 48, 4.0: 64})
+    monkeypatch.setattr(samples, "_RATIO_SHARES", (0.5, 0.5))
+    monkeypatch.setattr(loops, "_VALIDATION", 1)
+
+
+class Said(Deaf):
+    """Keeps what it hears, and can stop the training."""
+
+    def __init__(self, stop_at: int = -1) -> None:
+        self.lines: list[str] = []
+        self.stop, self._left = Event(), stop_at
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.lines.append(f"warning: {text}")
+
+    def advance(self, pixels: int) -> None:
+        self._left -= pixels
+        if self._left == 0:
+            self.stop.set()
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return find_model(str(folder)).load().state_dict()
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / loops.LOG).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) -> None:
+    pretrain(tmp_path / "whole", SMALL)
+    said = Said(stop_at=3)
+    with pytest.raises(Interrupted, match="stopped after 3 of 6"):
+        pretrain(tmp_path / "parts", SMALL, said, said.stop)
+    with pytest.raises(OutputError, match="holds a training that was stopped"):
+        pretrain(tmp_path / "parts", SMALL)
+    with pytest.raises(ModelError, match=r"another rate: 0\.01, not 0\.02"):
+        pretrain(tmp_path / "parts", replace(SMALL, rate=0.02, resume=True))
+    record = pretrain(tmp_path / "parts", replace(SMALL, resume=True))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert [row["iteration"] for row in rows(tmp_path / "parts")] == ["2", "4", "6"]
+    assert record["training"]["iterations"] == 6
+    assert not (tmp_path / "parts" / loops.STATE).exists()
+    for name in ("CARD.md", "training.png"):
+        assert (tmp_path / "parts" / name).stat().st_size > 100
+
+
+def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
+    short = replace(SMALL, iterations=2)
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        pretrain(tmp_path / name, replace(short, seed=seed))
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    pretrain(tmp_path / "m", replace(SMALL, iterations=60, every=20))
+    assert float(rows(tmp_path / "m")[-1]["validation_error"]) < 0.85
+
+
+def test_its_model_sharpens(tmp_path: Path, make_scene: MakeScene) -> None:
+    scene = make_scene(size=40)
+    pretrain(tmp_path / "m", replace(SMALL, iterations=2))
+    record = sharpen([scene.ms], scene.pan, scene.out, Options(method=str(tmp_path / "m"), guard=False))
+    assert record["method_used"] == "m"
+    assert record["guard"] is None
+
+
+def test_images_and_scenes(tmp_path: Path, make_scene: MakeScene) -> None:
+    make_scene(size=80)
+    (tmp_path / "photos").mkdir()
+    image = (255 * bands((260, 240), 3)).astype("uint8")
+    write(tmp_path / "photos" / "a.png", image, Affine.identity(), driver="PNG", crs=None)
+    write(tmp_path / "photos" / "small.tif", image[:, :40, :40], Affine.identity())
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"not an image")
+    said = Said()
+    options = replace(SMALL, iterations=1, images=(str(tmp_path / "photos"),), scenes=(str(tmp_path),), procedural=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clippan_cli.training.sources.SIDE", 64)
+        record = pretrain(tmp_path / "m", options, said)
+    assert record["training"]["sources"] == {"images": 1, "scenes": 1}
+    assert "--images photos" in record["training"]["command"]
+    assert [line.split(" is left out")[0].rsplit("/", 1)[1] for line in said.lines if "left out" in line] == [
+        "broken.jpg",
+        "small.tif",
+    ]
+
+
+def test_fixed_numbers_of_bands(tmp_path: Path) -> None:
+    options = replace(SMALL, network="pnn", settings={"widths": (4, 4)}, iterations=1)
+    with pytest.raises(UsageError, match="pnn serves one number of bands"):
+        pretrain(tmp_path / "m", options)
+    assert pretrain(tmp_path / "m", replace(options, bands=3))["bands"] == 3
+
+
+def test_nothing_to_learn_from(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="nothing to learn from"):
+        pretrain(tmp_path / "m", replace(SMALL, procedural=0))
+    with pytest.raises(InputError, match="no image to learn from"):
+        pretrain(tmp_path / "m", replace(SMALL, images=(str(tmp_path / "empty"),)))
+    with pytest.raises(InputError, match="no scene to learn from"):
+        pretrain(tmp_path / "m", replace(SMALL, scenes=(str(tmp_path / "empty"),)))
+    with pytest.raises(InputError, match="is no folder"):
+        pretrain(tmp_path / "m", replace(SMALL, images=(str(tmp_path / "nowhere"),)))
+
+
+def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        pretrain(tmp_path / "file", SMALL)
+    pretrain(tmp_path / "m", replace(SMALL, iterations=1))
+    with pytest.raises(OutputError, match="holds a model"):
+        pretrain(tmp_path / "m", SMALL)
+    pretrain(tmp_path / "m", replace(SMALL, iterations=2, overwrite=True))
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_file = save_file
+    calls = []
+
+    def sometimes(*parts: Any) -> None:
+        calls.append(0)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        write_file(*parts)
+
+    monkeypatch.setattr(state, "save_file", sometimes)
+    with pytest.raises(OutputError, match="No space left"):
+        pretrain(tmp_path / "m", SMALL)
+    said = Said()
+    pretrain(tmp_path / "m", replace(SMALL, resume=True), said)
+    assert "resuming after 2 iterations" in said.lines
+
+
+def test_a_damaged_checkpoint(tmp_path: Path) -> None:
+    said = Said(stop_at=2)
+    with pytest.raises(Interrupted):
+        pretrain(tmp_path / "m", SMALL, said, said.stop)
+    path = tmp_path / "m" / loops.STATE
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="cannot be used"):
+        pretrain(tmp_path / "m", replace(SMALL, resume=True))
+
+
+class _Scarce(Loop):
+    """A device that holds so many pairs only."""
+
+    room = 2
+
+    def _losses(self, net: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(batch.ms) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super()._losses(net, batch)
+
+
+def loop(kind: type[Loop], folder: Path, draw: Callable[[int, int], Batch], hears: Said, batch: int) -> Loop:
+    net: Network = network("injector", 1, width=8, blocks=1)
+    schedule = Schedule(2, batch, 1e-3, 1.0, 2, 2)
+    return kind(folder, net, "injector", {"width": 8, "blocks": 1}, draw, schedule, {}, hears, hears.stop)
+
+
+def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "_VALIDATION", 0)
+    source = samples.Source("made", torch.rand(4, 260, 260, generator=torch.Generator().manual_seed(0)))
+
+    def draw(number: int, size: int) -> Batch:
+        return samples.make_batch([(1.0, [source])], size, Draw(number))
+
+    said = Said()
+    made = loop(_Scarce, tmp_path / "m", draw, said, 8)
+    made._begin(False)
+    made._step(0)
+    assert [line.rsplit("going on", 1)[1] for line in said.lines] == [
+        " with 4 pairs in a step",
+        " with 2 pairs in a step",
+    ]
+    monkeypatch.setattr(_Scarce, "room", 0)
+    with pytest.raises(ResourceError, match="not enough memory for a single pair"):
+        made._step(1)
+
+
+def test_a_loss_that_is_not_finite_stops(tmp_path: Path) -> None:
+    source = samples.Source("made", torch.rand(4, 260, 260, generator=torch.Generator().manual_seed(0)))
+
+    def draw(number: int, size: int) -> Batch:
+        batch = samples.make_batch([(1.0, [source])], size, Draw(number))
+        return replace(batch, truth=batch.truth * np.nan)
+
+    made = loop(Loop, tmp_path / "m", draw, Said(), 1)
+    made._begin(False)
+    with pytest.raises(ModelError, match="not finite at iteration 1"):
+        made._step(0)
+
+
+@pytest.mark.parametrize("way", ["full", "freeze"])
+def test_one_shot(tmp_path: Path, make_scene: MakeScene, way: str) -> None:
+    make_scene(size=96, gain=0.2)
+    (tmp_path / "scene").mkdir()
+    for name in ("ms.tif", "pan.tif"):
+        (tmp_path / name).rename(tmp_path / "scene" / name)
+    options = TuneOptions("injector-1", way, iterations=20, every=10)
+    record = tune([str(tmp_path / "scene")], tmp_path / "tuned", options)
+    table = rows(tmp_path / "tuned")
+    assert float(table[-1]["validation_error"]) < float(table[0]["validation_error"]) * 1.02
+    before, after = find_model("injector-1").load().state_dict(), weights(tmp_path / "tuned")
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == ({"head"} if way == "freeze" else {"band", "pan", "traits", "blocks", "head", "basis"})
+    assert record["training"]["init"] == "injector-1"
+
+
+def test_one_shot_refuses(tmp_path: Path, make_scene: MakeScene) -> None:
+    with pytest.raises(UsageError, match="unknown way to tune 'some'"):
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-1", "some"))
+    with pytest.raises(InputError, match="no scene in"):
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-1"))
+    make_scene(size=40)
+    with pytest.raises(InputError, match="too small to learn from"):
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-1"))
+    with pytest.raises(ClippanError, match="no method or model 'magic'"):
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions("magic"))
