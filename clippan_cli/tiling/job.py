@@ -14,11 +14,11 @@ import rasterio
 import torch
 from rasterio.errors import NotGeoreferencedWarning
 
-from clippan_cli.errors import OutputError, UsageError
+from clippan_cli.errors import ModelError, OutputError, UsageError
 from clippan_cli.fusion.guard import ANCHORS
 from clippan_cli.fusion.learned import Learned
 from clippan_cli.fusion.method import Method
-from clippan_cli.fusion.registry import method
+from clippan_cli.fusion.registry import CLASSICAL, DEFAULT, method
 from clippan_cli.physics.sampling import Box, Sampling
 from clippan_cli.scene.aoi import Aoi, read_aoi
 from clippan_cli.scene.pair import Pair, open_pair
@@ -115,9 +115,7 @@ def prepared(ms: Sequence[str], pan: str, options: Options, hears: Listener, cac
 def _understand(
     pair: Pair, options: Options, device: torch.device, workers: int, memory: Memory, hears: Listener
 ) -> Job:
-    fusion = method(options.method)
-    if isinstance(fusion, Learned):
-        fusion.check_fit(pair.sampling)
+    fusion = _fitting(options.method, pair, hears)
     _check_bands(options.bands, pair.ms)
     if options.mtf_gain is not None:
         pair.sampling = replace(pair.sampling, gains=(options.mtf_gain,) * pair.ms.count)
@@ -140,6 +138,24 @@ def _understand(
     guarded = options.guard and isinstance(fusion, Learned)
     anchors = tuple(method(name) for name in ANCHORS) if guarded else ()
     return Job(pair, options, known, aoi, fusion, anchors, plan, device, memory, [*pair.warnings, *found])
+
+
+def _fitting(name: str, pair: Pair, hears: Listener) -> Method:
+    """The method; where the default model was not made for such scenes, the classical one.
+
+    Raises:
+        ModelError: A model that the user chose does not fit.
+    """
+    fusion = method(name)
+    if isinstance(fusion, Learned):
+        try:
+            fusion.check_fit(pair.sampling)
+        except ModelError as error:
+            if name != DEFAULT:
+                raise
+            hears.warn(f"{error}: {CLASSICAL} is used instead")
+            return method(CLASSICAL)
+    return fusion
 
 
 def _second_thoughts(pair: Pair, known: Survey) -> list[str]:

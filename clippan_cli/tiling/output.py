@@ -87,7 +87,7 @@ def output_meaning(job: Job) -> Meaning:
     tags |= {
         "TIFFTAG_SOFTWARE": f"clippan {__version__}",
         "CLIPPAN_VERSION": __version__,
-        "CLIPPAN_METHOD": job.options.method,
+        "CLIPPAN_METHOD": job.method.name,
     }
     bands = tuple(ms.bands[index] for index in job.chosen)
     return Meaning(grid, bands, tags, _shifted_rpc(pan.datasets[0].rpcs, job.box))

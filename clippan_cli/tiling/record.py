@@ -114,7 +114,7 @@ def describe_plan(job: Job) -> dict[str, Any]:
         "workers": plan.workers,
         "device": str(job.device),
         "memory_mib": round(memory_needed(plan, job.pair.ms.count) / 2**20),
-        "method": job.options.method,
+        "method": job.method.name,
         "consistency": job.options.consistency,
         "dtype": form.dtype,
         "driver": form.driver,

@@ -202,3 +202,9 @@ def test_models_refuse_what_they_are_not_for(make_scene: MakeScene, tmp_path: Pa
         sharpen([scene.ms], scene.pan, scene.out, Options(method=str(tmp_path / "three")))
     with pytest.raises(ModelError, match="for 3 bands"):
         Learned(model).fit(Statistics(stated(4.0, 4), moments=None))  # type: ignore[arg-type]
+
+
+def test_the_default_gives_way_where_it_was_not_made_for_the_ratio(make_scene: MakeScene) -> None:
+    scene = make_scene(ratio=10, size=24)
+    record = sharpen([scene.ms], scene.pan, scene.out)
+    assert record["method_used"] == record["plan"]["method"] == "mtf-glp-hpm-r"
