@@ -25,6 +25,10 @@ def pretrain(
         list[str] | None, typer.Option(help="Folder with real scenes, an MS and a PAN each.", metavar="DIR")
     ] = None,
     procedural: Annotated[int, typer.Option(min=0, help="Images made from nothing, beside those.")] = 48,
+    init: Annotated[
+        str | None,
+        typer.Option(metavar="ID|DIR", help="A model to go on from, instead of beginning anew.", show_default=False),
+    ] = None,
     network: Annotated[
         str,
         typer.Option(metavar="NAME", help="injector, pnn, lambda-pnn, arbrpn, lformer, pan-mamba, ship."),
@@ -62,6 +66,7 @@ def pretrain(
     options = PretrainOptions(
         images=tuple(images or ()),
         scenes=tuple(scenes or ()),
+        init=init,
         network=network,
         settings={name: _value(text) for name, text in parse_pairs(settings, "--set", "width=32").items()},
         bands=bands,

@@ -109,7 +109,9 @@ def _score(fitted: Fitted, samples: Sequence[Sample], sampling: Sampling, steps:
 def _tile(sample: Sample, sampling: Sampling) -> Tile:
     """The middle of a sample."""
     ms_box = Box(*(_middle(span) for span in sample.ms_box))
-    pan_box = sampling.pan_box(ms_box, 0, (sample.pan_box.rows.stop, sample.pan_box.cols.stop))
+    pan_box = sampling.pan_box(
+        ms_box, math.ceil(max(sampling.ratio) / 2), (sample.pan_box.rows.stop, sample.pan_box.cols.stop)
+    )
     pan_box = pan_box.intersection(sample.pan_box)
     cut, pan_cut = ms_box.within(sample.ms_box), pan_box.within(sample.pan_box)
     valid, pan_valid = sample.ms_valid[(slice(None), *cut)], sample.pan_valid[pan_cut]

@@ -37,7 +37,7 @@ class Traits(NamedTuple):
             change of the slope on PAN and change of the band's own contrast against PAN's from the lower to the finest
             octave (logarithms: negative where the band is soft); PAN's own such change; the MTF gain; contrast of band
             and of PAN; how much softer than PAN the band is (half the
-            difference of their squared blurs, in PAN pixels²).
+            difference of their squared blurs, in PAN pixels², s as 2.5·asinh(2·s)).
     """
 
     mean: Tensor
@@ -108,7 +108,7 @@ def describe(mean: Tensor, product: Tensor, gains: Tensor) -> Traits:
         gains.to(mean).clamp(min=0.01).log() - math.log(0.3),
         coefficient[0].clamp(-4, 2) / 2,
         coefficient[1].clamp(-4, 2) / 2,
-        5 * _softness(covariance).clamp(-0.5, 0.5),
+        2.5 * (2 * _softness(covariance)).asinh(),
     ]
     return Traits(
         mean[..., 0],

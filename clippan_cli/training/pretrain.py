@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from clippan_cli.errors import UsageError
+from clippan_cli.networks.model import find_model
 from clippan_cli.networks.registry import network
 from clippan_cli.tiling.engine import choose_device
 from clippan_cli.tiling.options import Deaf, Listener
@@ -31,6 +32,7 @@ class PretrainOptions:
     Args:
         images: Folders with images, MS or RGB.
         scenes: Folders with real pairs.
+        init: A model to begin with, a shipped one's id or a folder; its architecture is taken. None to begin anew.
         network: Name of the architecture.
         settings: What to make it with.
         bands: MS bands; None for any number, if the architecture can.
@@ -49,6 +51,7 @@ class PretrainOptions:
 
     images: tuple[str, ...] = ()
     scenes: tuple[str, ...] = ()
+    init: str | None = None
     network: str = "injector"
     settings: Mapping[str, Any] = field(default_factory=dict)
     bands: int | None = None
@@ -92,7 +95,14 @@ def pretrain(
     check_folder(folder, overwrite=options.overwrite, resume=options.resume)
     device = choose_device(options.device)
     torch.manual_seed(options.seed)
-    net = network(options.network, options.bands or 1, **options.settings).to(device)
+    begun = {}
+    if options.init is not None:
+        model = find_model(options.init)
+        net = model.load().train().to(device)
+        begun = {"init": model.id, "init_sha256": model.sha256}
+        options = replace(options, network=model.network, settings=model.settings, bands=model.bands)
+    else:
+        net = network(options.network, options.bands or 1, **options.settings).to(device)
     if options.bands is None and not net.any_bands:
         raise UsageError(f"{options.network} serves one number of bands only", "say which: --bands 4")
     sources = _gather(options, hears)
@@ -107,7 +117,7 @@ def pretrain(
     )
     loop = Loop(folder, net, options.network, options.settings, draw, schedule, _key(options), hears, stop or Event())
     counts = {name: len(found) for name, found in sources.items()}
-    recipe = {**_plain(options), "command": _command(folder, options), "sources": counts}
+    recipe = {**_plain(options), **begun, "command": _command(folder, options), "sources": counts}
     return loop.run(options.resume, recipe, (min(RATIOS), _LARGEST_RATIO))
 
 
@@ -148,9 +158,12 @@ def _command(folder: Path, options: PretrainOptions) -> str:
     words = ["clippan", "pretrain", "-o", folder.resolve().name]
     words += [word for path in options.images for word in ("--images", Path(path).name)]
     words += [word for path in options.scenes for word in ("--scenes", Path(path).name)]
+    words += [] if options.init is None else ["--init", Path(options.init).name]
     standard = PretrainOptions()
-    for name in ("network", "bands", "iterations", "batch", "rate", "angle", "consistency", "seed", "procedural"):
+    names = ("iterations", "batch", "rate", "angle", "consistency", "seed", "procedural")
+    for name in names if options.init else ("network", "bands", *names):
         if getattr(options, name) != getattr(standard, name):
             words += [f"--{name}", str(getattr(options, name))]
-    words += [word for name, value in options.settings.items() for word in ("--set", f"{name}={value}")]
+    if options.init is None:
+        words += [word for name, value in options.settings.items() for word in ("--set", f"{name}={value}")]
     return " ".join(words)

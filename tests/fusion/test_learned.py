@@ -109,8 +109,10 @@ def test_constant_and_dead_bands(make_scene: MakeScene) -> None:
     assert np.abs(made[1].astype(int) - 500).max() <= 1
     with rasterio.open(scene.pan, "r+") as target:
         target.write(np.full((1, 192, 192), 700, "uint16"))
-    smooth, plain = run(scene).astype(int), run(scene, method="exp").astype(int)
-    assert np.abs(smooth - plain).max() < 0.15 * np.ptp(plain)
+    made, plain = run(scene).astype(int), read(scene.ms).astype(int)
+    assert np.abs(made[1] - 500).max() <= 1
+    margin = 0.3 * np.ptp(plain)
+    assert plain.min() - margin < made.min() < made.max() < plain.max() + margin
 
 
 def test_traits_know_no_unit() -> None:
@@ -166,8 +168,7 @@ def test_the_guard(spoil: float, reason: str | None) -> None:
     statistics = Statistics(sampling, moments, samples(ms, pan))
     learned = method(DEFAULT).fit(statistics)
     fuse = learned.fuse
-    noise = torch.randn(pan.shape, generator=torch.Generator().manual_seed(0))
-    object.__setattr__(learned, "fuse", lambda tile: fuse(tile) + (spoil * noise if spoil else 0))
+    object.__setattr__(learned, "fuse", lambda tile: fuse(tile) + spoil * torch.randn_like(tile.pan))
     anchors = [method(name).fit(statistics) for name in ("mtf-glp-hpm-r", "gsa")]
     verdict = judge(learned, anchors, samples(ms, pan), sampling, 2)
     assert (verdict.reason or "").startswith(reason or "") if reason != "not finite" else reason in str(verdict.reason)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from clippan_cli.errors import InputError
+from clippan_cli.training import samples
 from clippan_cli.training.draw import Draw
 from clippan_cli.training.losses import back_projected, supervised
 from clippan_cli.training.procedural import procedural
@@ -34,15 +35,19 @@ def test_a_number_makes_a_sample(groups: list[Group]) -> None:
     assert first.truth.shape != other.truth.shape or not torch.equal(first.truth, other.truth)
 
 
-def test_ms_is_the_truth_degraded(groups: list[Group]) -> None:
-    """But for noise, and gains and phases a little off, which the networks must learn to bear."""
-    for seed in range(12):
+@pytest.mark.parametrize(("mistaken", "bound"), [(0.0, 0.1), (1.0, 0.6)])
+def test_ms_is_the_truth_degraded(
+    groups: list[Group], monkeypatch: pytest.MonkeyPatch, mistaken: float, bound: float
+) -> None:
+    """But for noise, and for gains and phases that are off, by little or by much, which networks must learn to bear."""
+    monkeypatch.setattr(samples, "_MISTAKEN", mistaken)
+    for seed in range(8):
         batch = make_batch(groups, 2, Draw(seed))
         assert 0 < float(batch.pan.max()) <= 1.01
         seen = batch.operators.down(batch.truth.flatten(0, 1)).view_as(batch.ms)
         inner = (..., slice(3, -3), slice(3, -3))
         error = (seen - batch.ms)[inner].std((2, 3)) / batch.ms[inner].std((2, 3))
-        assert float(error.median()) < 0.1
+        assert float(error.median()) < bound
         assert batch.ms_up.shape == batch.truth.shape
         assert batch.context.traits.shape[:2] == batch.ms.shape[:2]
         assert all(bool(torch.isfinite(x).all()) for x in (batch.ms, batch.pan, batch.truth, batch.context.traits))
@@ -108,15 +113,15 @@ def test_the_truth_has_the_least_loss_and_a_finite_gradient() -> None:
     assert out.grad is not None
     assert bool(torch.isfinite(out.grad).all())
     worse = supervised(batch.ms_up, batch, 8)
-    assert float(error) < float(worse[0]) - 1
-    assert float(angle) < float(worse[1]) - 1
+    assert float(error.detach()) < float(worse[0]) - 1
+    assert float(angle.detach()) < float(worse[1]) - 1
 
 
 def test_back_projection_makes_consistent_and_keeps_the_gradient() -> None:
     batch = pair()
     out = (batch.ms_up * 1.1).requires_grad_()
     flat = [back_projected(out, batch, steps).flatten(0, 1) for steps in (0, 3)]
-    before, after = (float((batch.operators.down(x).view_as(batch.ms) - batch.ms).std()) for x in flat)
+    before, after = (float((batch.operators.down(x.detach()).view_as(batch.ms) - batch.ms).std()) for x in flat)
     assert after < 0.3 * before
     torch.autograd.backward(back_projected(out, batch, 2).square().mean())
     assert out.grad is not None

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from affine import Affine
 from safetensors.torch import save_file
 
 from clippan_cli import Options, sharpen
@@ -26,7 +25,7 @@ from clippan_cli.training.loop import Loop, Schedule
 from clippan_cli.training.pretrain import PretrainOptions, pretrain
 from clippan_cli.training.samples import Batch
 from clippan_cli.training.tune import TuneOptions, tune
-from tests.conftest import Made, bands, write
+from tests.conftest import PLACE, Made, bands, write
 
 MakeScene = Callable[..., Made]
 
@@ -118,8 +117,8 @@ def test_images_and_scenes(tmp_path: Path, make_scene: MakeScene) -> None:
     make_scene(size=80)
     (tmp_path / "photos").mkdir()
     image = (255 * bands((260, 240), 3)).astype("uint8")
-    write(tmp_path / "photos" / "a.png", image, Affine.identity(), driver="PNG", crs=None)
-    write(tmp_path / "photos" / "small.tif", image[:, :40, :40], Affine.identity())
+    write(tmp_path / "photos" / "a.png", image, PLACE, driver="PNG", crs=None)
+    write(tmp_path / "photos" / "small.tif", image[:, :40, :40], PLACE)
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"not an image")
     said = Said()
     options = replace(SMALL, iterations=1, images=(str(tmp_path / "photos"),), scenes=(str(tmp_path),), procedural=0)
