@@ -29,7 +29,7 @@ def train(
     rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 5e-4,
     angle: Annotated[float, typer.Option(min=0, help="Weight of the spectral angle beside the error.")] = 1.0,
     consistency: Annotated[int, typer.Option(min=0, max=20, help="Back-projections inside the graph.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")] = 0,
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
     device: Device = "auto",
     overwrite: Overwrite = False,

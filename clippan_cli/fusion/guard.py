@@ -21,9 +21,9 @@ ANCHORS = ("mtf-glp-hpm-r", "gsa")
 
 _SIDE = 64
 _MOST = 4
-_WORSE_SPECTRUM = 1.25
-_LEAST_SPECTRUM = 0.05
-_WORSE_STRUCTURE = 0.08
+_WORSE_SPECTRUM = 2.0
+_LEAST_SPECTRUM = 0.1
+_WORSE_STRUCTURE = 0.1
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Verdict:
 
     Args:
         learned: The network's score.
-        classical: The better of the anchors, index by index.
+        classical: The worse of the anchors, index by index.
         reason: Why the network is not to be trusted here; None where it is.
     """
 
@@ -54,12 +54,21 @@ class Verdict:
     reason: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """For the record."""
-        return asdict(self)
+        """For the record; what is not finite is None."""
+        scores = {
+            name: {key: value if math.isfinite(value) else None for key, value in asdict(score).items()}
+            for name, score in (("learned", self.learned), ("classical", self.classical))
+        }
+        return {**scores, "reason": self.reason}
 
 
 def judge(
-    learned: Fitted, anchors: Sequence[Fitted], samples: Sequence[Sample], sampling: Sampling, steps: int
+    learned: Fitted,
+    anchors: Sequence[Fitted],
+    samples: Sequence[Sample],
+    sampling: Sampling,
+    steps: int,
+    device: torch.device | None = None,
 ) -> Verdict:
     """Compare on a few windows, all with the same back-projections.
 
@@ -69,28 +78,32 @@ def judge(
         samples: Windows spread over the scene.
         sampling: Where MS lies on PAN.
         steps: Back-projections.
+        device: Where to compute; None for where the samples are.
     """
     chosen = [samples[round(i)] for i in torch.linspace(0, len(samples) - 1, min(_MOST, len(samples))).tolist()]
-    ours, *theirs = (_score(fitted, chosen, sampling, steps) for fitted in (learned, *anchors))
-    best = Score(min(score.r_ergas for score in theirs), min(score.d_rho for score in theirs))
-    return Verdict(ours, best, _reason(ours, best))
+    ours, *theirs = (_score(fitted, chosen, sampling, steps, device) for fitted in (learned, *anchors))
+    worst = Score(max(score.r_ergas for score in theirs), max(score.d_rho for score in theirs))
+    return Verdict(ours, worst, _reason(ours, worst))
 
 
-def _reason(ours: Score, best: Score) -> str | None:
+def _reason(ours: Score, worst: Score) -> str | None:
+    # A network may know better than the stated MTF, which R-ERGAS believes, and than PAN: only clearly worse is worse.
     if not math.isfinite(ours.r_ergas + ours.d_rho):
         return "it is not finite"
-    if ours.r_ergas > max(_WORSE_SPECTRUM * best.r_ergas, best.r_ergas + _LEAST_SPECTRUM):
-        return f"R-ERGAS {ours.r_ergas:.2f} against {best.r_ergas:.2f}"
-    if ours.d_rho > best.d_rho + _WORSE_STRUCTURE:
-        return f"D_ρ {ours.d_rho:.3f} against {best.d_rho:.3f}"
+    if ours.r_ergas > max(_WORSE_SPECTRUM * worst.r_ergas, worst.r_ergas + _LEAST_SPECTRUM):
+        return f"R-ERGAS {ours.r_ergas:.2f} against {worst.r_ergas:.2f}"
+    if ours.d_rho > worst.d_rho + _WORSE_STRUCTURE:
+        return f"D_ρ {ours.d_rho:.3f} against {worst.d_rho:.3f}"
     return None
 
 
-def _score(fitted: Fitted, samples: Sequence[Sample], sampling: Sampling, steps: int) -> Score:
+def _score(
+    fitted: Fitted, samples: Sequence[Sample], sampling: Sampling, steps: int, device: torch.device | None
+) -> Score:
     errors, structure, pixels = 0.0, 0.0, 0
     with torch.inference_mode():
         for sample in samples:
-            tile = _tile(sample, sampling)
+            tile = _tile(sample, sampling, device or sample.ms.device)
             out = back_project(fitted.fuse(tile), tile, steps)
             measured = tile.measured.expand_as(tile.ms)
             count = measured.sum((1, 2)).clamp(min=1)
@@ -98,6 +111,8 @@ def _score(fitted: Fitted, samples: Sequence[Sample], sampling: Sampling, steps:
             error = residual(out, tile).square().sum((1, 2)) / count
             errors += float((error / mean.square().clamp(min=1e-12)).mean())
             valid = tile.valid
+            if min(tile.pan.shape) < 5:
+                continue
             alike = local_correlation(out, tile.pan).mean(0)
             inside = torch.ones_like(alike, dtype=torch.bool) if valid is None else valid.all(0)[2:-2, 2:-2]
             structure += float(torch.where(inside, 1 - alike, 0).sum())
@@ -106,7 +121,7 @@ def _score(fitted: Fitted, samples: Sequence[Sample], sampling: Sampling, steps:
     return Score(100 / ratio * math.sqrt(errors / len(samples)), structure / max(1, pixels))
 
 
-def _tile(sample: Sample, sampling: Sampling) -> Tile:
+def _tile(sample: Sample, sampling: Sampling, device: torch.device) -> Tile:
     """The middle of a sample."""
     ms_box = Box(*(_middle(span) for span in sample.ms_box))
     pan_box = sampling.pan_box(
@@ -118,11 +133,11 @@ def _tile(sample: Sample, sampling: Sampling) -> Tile:
     ms = fill_invalid(sample.ms[(slice(None), *cut)], valid, 3 + sampling.largest_shift)
     whole = bool(valid.all()), bool(pan_valid.all())
     return Tile(
-        ms,
-        sample.pan[pan_cut],
-        Operators(sampling, pan_box, ms_box, device=ms.device, dtype=ms.dtype),
-        None if whole[0] else valid,
-        None if whole[1] else pan_valid,
+        ms.to(device),
+        sample.pan[pan_cut].to(device),
+        Operators(sampling, pan_box, ms_box, device=device, dtype=ms.dtype),
+        None if whole[0] else valid.to(device),
+        None if whole[1] else pan_valid.to(device),
     )
 
 

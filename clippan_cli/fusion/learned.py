@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clippan_cli.errors import ModelError
 from clippan_cli.fusion.method import Fitted, Method, Statistics, Tile
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
 from clippan_cli.networks.model import Model
@@ -45,8 +46,13 @@ class Learned(Method):
         """Refuse a scene that the model was not made for.
 
         Raises:
-            ModelError: Number of bands or ratio do not fit.
+            ModelError: Number of bands or ratio do not fit, or tiles would not agree.
         """
+        if not self.network.tile_safe:
+            raise ModelError(
+                f"{self.name} looks at whole images: tiles of a scene would not agree",
+                "train it in its local form (scope=window, pooling=local)",
+            )
         if self.model is not None:
             self.model.check_fit(len(sampling.gains), max(sampling.ratio))
 
@@ -76,8 +82,7 @@ class _Learned(Fitted):
         before = [box.rows.start % multiple, box.cols.start % multiple]
         grow = (before[1], 0, before[0], 0)
         planes = [F.pad(x[None], grow, mode="replicate") for x in (tile.ms_up, pan[None], low[None])]
-        network = self.network.to(tile.pan.device)
-        out: Tensor = network(planes[0], planes[1], self._context(planes[2], tile))
+        out: Tensor = self.network(planes[0], planes[1], self._context(planes[2], tile))
         return out[0, :, before[0] :, before[1] :]
 
     def _low(self, tile: Tile) -> Tensor:

@@ -95,7 +95,7 @@ def tile_moments(
         pan_valid: ``(H, W)``; None where all are valid.
     """
     cut = core.within(operators.ms_box)
-    seen = _Seen(ms, pan, operators, pan_valid)
+    seen = _Seen(ms, pan, operators, pan_valid, None if bool(usable.all()) else usable[None])
     planes = [seen.feature(name)[(slice(None), *cut)] for name in features]
     chosen = usable[cut]
     table = (torch.cat([torch.ones_like(ms[(slice(0, 1), *cut)]), *planes]) * chosen).flatten(1).double()
@@ -110,6 +110,7 @@ class _Seen:
     pan: Tensor
     operators: Operators
     pan_valid: Tensor | None
+    usable: Tensor | None
 
     def feature(self, name: str) -> Tensor:
         if name == "ms":
@@ -136,17 +137,17 @@ class _Seen:
 
     @cached_property
     def ms_octaves(self) -> tuple[Tensor, Tensor]:
-        return octaves(self.ms, self.operators.ms_box)
+        return octaves(self.ms, self.operators.ms_box, self.usable)
 
     @cached_property
     def pan_octaves(self) -> tuple[Tensor, Tensor]:
-        return octaves(self.pan_low, self.operators.ms_box)
+        return octaves(self.pan_low, self.operators.ms_box, self.usable)
 
     @cached_property
     def curve_octaves(self) -> tuple[Tensor, Tensor]:
         valid = None if self.pan_valid is None else self.pan_valid[None]
         bent = curvature(self.pan[None], self.operators.pan_box, valid)[0]
-        return octaves(self.operators.pan_down(bent), self.operators.ms_box)
+        return octaves(self.operators.pan_down(bent), self.operators.ms_box, self.usable)
 
 
 def merge(parts: Iterable[Moments]) -> Moments:

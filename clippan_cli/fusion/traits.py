@@ -77,7 +77,8 @@ def from_pixels(features: Tensor, gains: Tensor) -> Traits:
         features: ``(B, C, 7, h, w)``: what :data:`FEATURES` names.
         gains: ``(B, C)`` MTF gains.
     """
-    flat = features.flatten(3)
+    # In 32 bits the products of small contrasts underflow.
+    flat = features.flatten(3).double()
     return describe(flat.mean(3), flat @ flat.mT / flat.shape[3], gains)
 
 

@@ -42,6 +42,10 @@ class ArbRpn(Network):
                 bands[index] = hidden = back(torch.cat([bands[index], hidden, state], 1))
         return torch.cat([self.tail(band) for band in bands], 1)
 
+    def planes(self, bands: int, ratio: float) -> int:
+        """The features of all bands are held."""
+        return bands * super().planes(bands, ratio)
+
     def receptive_field(self, bands: int) -> int:
         """Each step looks two pixels further with each residual block, and the state runs through all steps."""
         return 2 + 2 * self._blocks * 2 * bands * len(self.forth)

@@ -23,6 +23,7 @@ _FLOOR = 0.05
 _PLANES = 5
 _TRAITS = 10
 _BASIS = 4
+_TINY = 1e-12
 
 
 class Injector(Network):
@@ -105,7 +106,7 @@ class Injector(Network):
         scale = spread * unit
         local = scale / (pan_spread * pan_unit)
         slope = context.traits[..., 0, None, None].clamp(min=0) * unit / pan_unit
-        matched = (slope * low * pan_unit + level).maximum(0.1 * level)
+        matched = (slope * low * pan_unit + level).maximum((0.1 * level).clamp(min=_TINY))
         modulated = slope * ((band * unit + level) / matched).clamp(0.5, 2)
         units = torch.stack([local, likeness * local, modulated], 2)
         parts = out[:, :, : 3 * _BASIS].reshape(*units.shape[:3], _BASIS, *units.shape[3:])
@@ -160,5 +161,5 @@ def _around(x: Tensor) -> Tensor:
 
 
 def _level(x: Tensor, mean: Tensor) -> Tensor:
-    """Brightness beside the scene's mean, as a logarithm."""
-    return (x / mean).clamp(0.1, 10).log()
+    """Brightness beside the scene's mean, as a logarithm; none where the mean is not positive."""
+    return torch.where(mean > 0, x / mean.clamp(min=_TINY), 1.0).clamp(0.1, 10).log()

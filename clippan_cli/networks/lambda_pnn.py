@@ -24,6 +24,7 @@ class LambdaPnn(Network):
     """
 
     title: ClassVar[str] = "Unsupervised deep learning-based pansharpening with jointly enhanced … (2023)"
+    planes_per_channel: ClassVar[int] = 14
 
     def __init__(self, bands: int, width: int = 64, pooling: str = "local") -> None:
         super().__init__(bands)

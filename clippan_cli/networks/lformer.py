@@ -26,6 +26,7 @@ class LFormer(Network):
     """
 
     title: ClassVar[str] = "Linearly-evolved transformer for pan-sharpening (2024)"
+    planes_per_channel: ClassVar[int] = 27
     multiple: ClassVar[int] = _WINDOW
 
     def __init__(self, bands: int, stages: int = 3, width: int = 64) -> None:

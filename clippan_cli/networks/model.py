@@ -92,7 +92,7 @@ class Model:
         try:
             made = network(self.network, self.bands or 1, **self.settings)
             made.load_state_dict(load_file(self.folder / WEIGHTS))
-        except (ClippanError, RuntimeError, SafetensorError) as error:
+        except (ClippanError, RuntimeError, TypeError, SafetensorError) as error:
             raise ModelError(
                 f"the weights of model {self.id} do not fit {self.network} {self.settings}: "
                 f"{str(error).splitlines()[0]}",
@@ -115,6 +115,10 @@ def find_model(name: str) -> Model:
         ModelError: Its record cannot be used.
     """
     known = {model.id: model for model in shipped()}
+    if name in known and (Path(name) / RECORD).is_file() and Path(name).resolve() != known[name].folder.resolve():
+        raise UsageError(
+            f"{name!r} is a model that ships, and a folder here", f"write ./{name} for the folder, or rename it"
+        )
     if name in known:
         return known[name]
     if (Path(name) / RECORD).is_file():
@@ -145,7 +149,7 @@ def read_model(folder: Path) -> Model:
             str(document["sha256"]),
             document,
         )
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"cannot use {path}: {what}", "copy the model's folder again") from error
     if model.network not in NETWORKS:
@@ -190,8 +194,6 @@ def save_model(
             "settings": all_settings(name, settings),
             "bands": 0 if made.any_bands else made.bands,
             "ratios": list(ratios),
-            "scale": "scene",
-            "receptive_field": made.receptive_field(made.bands) or 0,
             "weights": sum(value.numel() for value in weights.values()),
             "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
             **record,

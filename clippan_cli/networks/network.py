@@ -7,9 +7,6 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-MULTIPLE = 4
-"""PAN pixels of which the origin of a tile is a multiple, whatever the network."""
-
 
 class Context(NamedTuple):
     """What is known of a scene besides its pixels; most networks do not ask.
@@ -55,6 +52,9 @@ class Network(nn.Module, ABC):
     multiple: ClassVar[int] = 1
     """PAN pixels of which height, width and a tile's origin must be a multiple."""
 
+    planes_per_channel: ClassVar[int] = 4
+    """Images of PAN's size held at the peak for each channel of the widest layer, as measured."""
+
     def __init__(self, bands: int) -> None:
         super().__init__()
         self.bands = bands
@@ -82,7 +82,8 @@ class Network(nn.Module, ABC):
 
     def planes(self, bands: int, ratio: float) -> int:
         """Images of PAN's size, of 32-bit floats, that :meth:`forward` holds at its peak."""
-        return 4 * max(layer.out_channels for layer in self.modules() if isinstance(layer, nn.Conv2d))
+        widest = max(layer.out_channels for layer in self.modules() if isinstance(layer, nn.Conv2d))
+        return self.planes_per_channel * widest
 
     def last_weights(self) -> list[nn.Parameter]:
         """Those of the last layer, for tuning that leaves all else frozen."""

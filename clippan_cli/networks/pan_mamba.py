@@ -31,6 +31,7 @@ class PanMamba(Network):
     """
 
     title: ClassVar[str] = "Pan-Mamba: effective pan-sharpening with state space model (2025)"
+    planes_per_channel: ClassVar[int] = 141
     multiple: ClassVar[int] = WINDOW
 
     def __init__(self, bands: int, width: int = 32, depth: int = 8, crossings: int = 5, scope: str = "window") -> None:

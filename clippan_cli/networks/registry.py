@@ -21,7 +21,7 @@ NETWORKS = {
 }
 
 
-def network(name: str, bands: int, **settings: Any) -> Network:
+def network(name: str, bands: int, /, **settings: Any) -> Network:
     """A new network of that name.
 
     Args:
@@ -32,10 +32,11 @@ def network(name: str, bands: int, **settings: Any) -> Network:
     Raises:
         UsageError: There is no such network, or it has no such setting.
     """
+    known = [key for key in signature(_class(name)).parameters if key != "bands"]
     try:
         return _class(name)(bands, **settings)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{name} cannot be made with {settings}: {error}", "see its class for the settings") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{name} cannot be made with {settings}: {error}", "settings: " + ", ".join(known)) from error
 
 
 def all_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

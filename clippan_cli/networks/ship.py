@@ -33,6 +33,7 @@ class Ship(Network):
     """
 
     title: ClassVar[str] = "Deep spatial–spectral high-order interaction for pansharpening (2025)"
+    planes_per_channel: ClassVar[int] = 28
     multiple: ClassVar[int] = WINDOW
 
     def __init__(self, bands: int, width: int = 16, depth: int = 4, scope: str = "window") -> None:

@@ -210,10 +210,10 @@ def blur(x: Tensor, sampling: Sampling, box: Box, valid: Tensor | None = None) -
     return Operators(same, box, box, device=x.device, dtype=x.dtype).down(x, valid)
 
 
-def octaves(x: Tensor, box: Box) -> tuple[Tensor, Tensor]:
-    """The finest octave of ``(N, h, w)`` and the one below it."""
-    fine = _gaussian(x, _OCTAVES[0], box)
-    return x - fine, fine - _gaussian(x, _OCTAVES[1], box)
+def octaves(x: Tensor, box: Box, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The finest octave of ``(N, h, w)`` and the one below it; ``valid`` ``(1, h, w)`` is all that they look at."""
+    fine = _gaussian(x, _OCTAVES[0], box, valid)
+    return x - fine, fine - _gaussian(x, _OCTAVES[1], box, valid)
 
 
 def curvature(x: Tensor, box: Box, valid: Tensor | None = None) -> Tensor:

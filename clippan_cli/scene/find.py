@@ -21,4 +21,4 @@ def find_scenes(folder: Path) -> Iterator[tuple[str, Path, Path]]:
         pans = [path for path in rasters if _PAN.search(path.stem.lower())]
         others = [path for path in rasters if path not in pans and _MS.search(path.stem.lower())]
         if len(pans) == 1 and len(others) == 1:
-            yield str(place.relative_to(folder)) if place != folder else place.name, others[0], pans[0]
+            yield str(place.relative_to(folder)) if place != folder else place.resolve().name, others[0], pans[0]

@@ -94,8 +94,11 @@ class Writer:
         self._dataset: Any = None
         self._last: tuple[Window, NDArray[Any]] | None = None
 
-    def create(self) -> None:
+    def create(self, tags: dict[str, str] | None = None) -> None:
         """Start the file: all its metadata, no pixels.
+
+        Args:
+            tags: Of the dataset, instead of those that the meaning has by those names.
 
         Raises:
             OutputError: It cannot be created, or GDAL does not take an option.
@@ -106,7 +109,7 @@ class Writer:
             _complaints(f"cannot create {self.partial}"),
             rasterio.open(self.partial, "w", **self._profile(height, width)) as target,
         ):
-            target.update_tags(**self._meaning.tags)
+            target.update_tags(**{**self._meaning.tags, **(tags or {})})
             for index, band in enumerate(self._meaning.bands, 1):
                 if band.name:
                     target.set_band_description(index, band.name)
@@ -120,11 +123,6 @@ class Writer:
                 target.rpcs = self._meaning.rpc
             if self._form.mask:
                 target.write_mask(np.zeros((1, 1), np.uint8), window=Window(0, 0, 1, 1))
-
-    def update_tags(self, tags: dict[str, str]) -> None:
-        """Change tags of the dataset after :meth:`create`."""
-        with rasterio.open(self.partial, "r+") as target:
-            target.update_tags(**tags)
 
     @contextmanager
     def session(self) -> Iterator[None]:

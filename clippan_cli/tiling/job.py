@@ -116,6 +116,8 @@ def _understand(
     pair: Pair, options: Options, device: torch.device, workers: int, memory: Memory, hears: Listener
 ) -> Job:
     fusion = _fitting(options.method, pair, hears)
+    if isinstance(fusion, Learned):
+        fusion.network.to(device)
     _check_bands(options.bands, pair.ms)
     if options.mtf_gain is not None:
         pair.sampling = replace(pair.sampling, gains=(options.mtf_gain,) * pair.ms.count)
@@ -144,7 +146,7 @@ def _fitting(name: str, pair: Pair, hears: Listener) -> Method:
     """The method; where the default model was not made for such scenes, the classical one.
 
     Raises:
-        ModelError: A model that the user chose does not fit.
+        ModelError: A model other than the default one does not fit.
     """
     fusion = method(name)
     if isinstance(fusion, Learned):

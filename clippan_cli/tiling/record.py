@@ -14,6 +14,7 @@ import rasterio
 import torch
 
 from clippan_cli import __version__
+from clippan_cli.fusion.learned import Learned
 from clippan_cli.physics.registration import Shift
 from clippan_cli.scene.raster import Raster
 from clippan_cli.tiling.job import Job
@@ -28,8 +29,15 @@ def run_key(job: Job) -> dict[str, Any]:
         "inputs": [_fingerprint(path) for path in (*job.pair.ms.paths, *job.pair.pan.paths)],
         "options": _options(job)
         | {"tile_size": job.plan.size, "memory": 0, "jobs": 0, "overwrite": False, "resume": False},
+        "model": _model(job),
         "phases": [list(phase) for phase in job.sampling.phases],
     }
+
+
+def _model(job: Job) -> dict[str, str] | None:
+    """Which weights: a folder keeps its name when they change."""
+    model = job.method.model if isinstance(job.method, Learned) else None
+    return None if model is None else {"id": model.id, "sha256": model.sha256}
 
 
 def _fingerprint(path: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from clippan_cli.errors import Interrupted, OutputError
-from clippan_cli.fusion.guard import Verdict, judge
+from clippan_cli.fusion.guard import judge
 from clippan_cli.fusion.method import Fitted, Statistics
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.scene.writer import Writer, free_space
@@ -100,7 +100,7 @@ class _Making:
         self._key = run_key(job)
         self._counts = {"clipped": 0, "moved_off_nodata": 0}
         self._method = job.method.name
-        self._verdict: Verdict | None = None
+        self._guard: dict[str, Any] | None = None
 
     def run(self, began: float) -> dict[str, Any]:
         job = self._job
@@ -108,7 +108,8 @@ class _Making:
         if resumed is None and job.options.resume and self._path.exists():
             return self._former()
         moments, first = resumed or self._start()
-        fitted = self._fitted(Statistics(job.sampling, moments, job.known.samples))
+        chosen = next(each for each in (job.method, *job.anchors) if each.name == self._method)
+        fitted = chosen.fit(Statistics(job.sampling, moments, job.known.samples))
         engine = Engine(
             job.pair,
             job.known,
@@ -133,21 +134,19 @@ class _Making:
         self._journal.remove()
         return record
 
-    def _fitted(self, statistics: Statistics) -> Fitted:
-        """The method, fitted; the first of its anchors where it is worse than they are."""
+    def _judge(self, moments: Moments) -> None:
+        """Compare a network with its anchors; where it is worse, the first of them takes its place."""
         job = self._job
-        fitted = job.method.fit(statistics)
         if not job.anchors:
-            return fitted
-        anchors = [anchor.fit(statistics) for anchor in job.anchors]
-        self._verdict = judge(fitted, anchors, job.known.samples, job.sampling, job.options.consistency)
-        if self._verdict.reason is None:
-            return fitted
-        self._method = job.anchors[0].name
-        self._writer.update_tags({"CLIPPAN_METHOD": self._method})
-        text = f"model {job.method.name} is worse than classical methods here ({self._verdict.reason})"
-        self._hears.warn(f"{text}: {self._method} is used instead (--no-guard keeps the model)")
-        return anchors[0]
+            return
+        statistics = Statistics(job.sampling, moments, job.known.samples)
+        learned, *anchors = (each.fit(statistics) for each in (job.method, *job.anchors))
+        verdict = judge(learned, anchors, job.known.samples, job.sampling, job.options.consistency, job.device)
+        self._guard = verdict.to_json()
+        if verdict.reason is not None:
+            self._method = job.anchors[0].name
+            text = f"model {job.method.name} is worse than classical methods here ({verdict.reason})"
+            self._hears.warn(f"{text}: {self._method} is used instead (--no-guard keeps the model)")
 
     def _former(self) -> dict[str, Any]:
         """The record of a run that had finished, if it was this one."""
@@ -170,7 +169,11 @@ class _Making:
         self._writer.create()
         try:
             moments = self._statistics()
-            self._journal.start({"key": self._key, "moments": moments.to_json()})
+            self._judge(moments)
+            if self._method != self._job.method.name:
+                self._writer.create({"CLIPPAN_METHOD": self._method})
+            header = {"key": self._key, "moments": moments.to_json(), "method": self._method, "guard": self._guard}
+            self._journal.start(header)
         except BaseException:
             self._writer.discard()
             raise
@@ -181,7 +184,7 @@ class _Making:
         found = self._journal.resume(self._key)
         if found is None:
             return None
-        self._counts = found.counts
+        self._counts, self._method, self._guard = found.counts, found.header["method"], found.header["guard"]
         self._hears.say(f"resuming after {found.rows} of {self._job.plan.rows} rows of tiles")
         return Moments.from_json(found.header["moments"]), found.rows
 
@@ -246,7 +249,7 @@ class _Making:
             **describe_scene(job),
             "plan": describe_plan(job),
             "method_used": self._method,
-            "guard": None if self._verdict is None else self._verdict.to_json(),
+            "guard": self._guard,
             "fitted": fitted.parameters,
             "counts": {"pixels": pixels, **self._counts},
             "timing": {

@@ -18,7 +18,7 @@ from torch import nn
 
 from clippan_cli import __version__
 from clippan_cli.errors import Interrupted, ModelError, OutputError, ResourceError
-from clippan_cli.networks.model import RECORD, save_model
+from clippan_cli.networks.model import RECORD, read_model, save_model
 from clippan_cli.networks.network import Network
 from clippan_cli.tiling.memory import Memory
 from clippan_cli.tiling.options import Listener
@@ -26,7 +26,7 @@ from clippan_cli.training.card import training_card
 from clippan_cli.training.curves import draw_curves
 from clippan_cli.training.losses import back_projected, supervised
 from clippan_cli.training.samples import Batch, margin
-from clippan_cli.training.state import load_state, save_state
+from clippan_cli.training.state import check_key, load_state, save_state
 
 LOG, CURVES, STATE = "training.csv", "training.png", "training.safetensors"
 
@@ -89,30 +89,33 @@ class Loop:
     ) -> None:
         self._folder, self._net, self._name, self._settings = folder, net, name, settings
         self._draw, self._schedule, self._key, self._hears, self._stop = draw, schedule, dict(key), hears, stop
-        self._memory = Memory(_MEMORY)
+        Memory(_MEMORY)
         self._device = next(net.parameters()).device
         self._mean = copy.deepcopy(net)
         self._weights = [weight for weight in net.parameters() if weight.requires_grad]
         self._optimiser = torch.optim.AdamW(self._weights, schedule.rate, _BETAS, weight_decay=_DECAY)
         self._batch = schedule.batch
 
-    def run(self, resume: bool, recipe: Mapping[str, Any], ratios: tuple[float, float]) -> dict[str, Any]:
+    def run(self, resume: bool, recipe: Mapping[str, Any], ratios: tuple[float, float], lessons: str) -> dict[str, Any]:
         """Train and write the model.
 
         Args:
             resume: Whether to continue where a former run stopped, if one did.
             recipe: What to say of the training in the model's record.
             ratios: Smallest and largest ratio that the model is for.
+            lessons: What it learns from, in words, for its card.
 
         Returns:
             The model's record.
         """
+        if resume and (former := self._former()) is not None:
+            return former
         total, every = self._schedule.iterations, self._schedule.every
         first = self._begin(resume)
         began = time.perf_counter()
         self._hears.begin("training", total)
         self._hears.advance(first)
-        self._validation = [self._draw(_VALIDATION_SEED + i, self._batch) for i in range(_VALIDATION)]
+        self._validation = [self._draw(_VALIDATION_SEED + i, 1) for i in range(_VALIDATION)]
         recent: list[tuple[float, float, float]] = []
         for done in range(first + 1, total + 1):
             recent.append(self._step(done - 1))
@@ -125,7 +128,16 @@ class Loop:
             if self._stop.is_set() and done < total:
                 self._save(done)
                 raise Interrupted(f"stopped after {done} of {total} iterations", "continue with --resume")
-        return self._finish(time.perf_counter() - began, recipe, ratios)
+        return self._finish(time.perf_counter() - began, recipe, ratios, lessons)
+
+    def _former(self) -> dict[str, Any] | None:
+        """The record of a training that had finished, if it was this one."""
+        if not (self._folder / RECORD).is_file() or (self._folder / STATE).is_file():
+            return None
+        model = read_model(self._folder)
+        check_key(model.document.get("training", {}), self._key, self._folder)
+        self._hears.say(f"{self._folder} is complete already")
+        return {"output": str(self._folder), **model.document}
 
     def _begin(self, resume: bool) -> int:
         """The first iteration: 0, or where a former run stopped."""
@@ -149,26 +161,32 @@ class Loop:
         """One step of the optimiser; losses and gradient norm."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(iteration)
-        while True:
-            try:
-                error, angle = self._losses(self._net, self._draw(iteration, self._batch))
-                self._optimiser.zero_grad(set_to_none=True)
-                (error + self._schedule.angle * angle).backward()  # type: ignore[no-untyped-call]
-                break
-            except torch.OutOfMemoryError as failure:
-                self._halve(failure)
+        while (found := self._gradient(iteration)) is None:
+            self._halve()
+        error, angle = found
         norm = float(nn.utils.clip_grad_norm_(self._weights, _GRADIENT))
         if not math.isfinite(norm):
             raise ModelError(
                 f"the loss is not finite at iteration {iteration + 1}",
-                f"lower --rate; the last good checkpoint is in {self._folder}, --resume continues from it",
+                "start again with a lower --rate and --overwrite",
             )
         self._optimiser.step()
         decay = min(_EMA, (iteration + 1) / (iteration + 20))
         with torch.no_grad():
             for mean, weight in zip(self._mean.parameters(), self._net.parameters(), strict=True):
                 mean.lerp_(weight, 1 - decay)
-        return float(error.detach()), float(angle.detach()), norm
+        return error, angle, norm
+
+    def _gradient(self, iteration: int) -> tuple[float, float] | None:
+        """Losses of a sample, their gradient left in the weights; None where the memory did not suffice."""
+        self._optimiser.zero_grad(set_to_none=True)
+        try:
+            error, angle = self._losses(self._net, self._draw(iteration, self._batch))
+            torch.autograd.backward(error + self._schedule.angle * angle)
+            return float(error.detach()), float(angle.detach())
+        except torch.OutOfMemoryError:
+            # Handled by the caller: as long as the exception lives, so does the graph.
+            return None
 
     def _rate(self, iteration: int) -> float:
         """Linear up, cosine down."""
@@ -176,9 +194,9 @@ class Loop:
         cosine = 0.5 * (1 + math.cos(math.pi * iteration / self._schedule.iterations))
         return self._schedule.rate * warm * (_LOWEST_RATE + (1 - _LOWEST_RATE) * cosine)
 
-    def _halve(self, failure: Exception) -> None:
+    def _halve(self) -> None:
         if self._batch == 1:
-            raise ResourceError(f"{self._device} has not enough memory for a single pair", "--device cpu") from failure
+            raise ResourceError(f"{self._device} has not enough memory for a single pair", "--device cpu")
         self._batch //= 2
         torch.cuda.empty_cache()
         self._hears.warn(f"{self._device} is out of memory: going on with {self._batch} pairs in a step")
@@ -212,7 +230,9 @@ class Loop:
     def _save(self, done: int) -> None:
         save_state(self._folder / STATE, done, self._net, self._mean, self._optimiser, self._key)
 
-    def _finish(self, seconds: float, recipe: Mapping[str, Any], ratios: tuple[float, float]) -> dict[str, Any]:
+    def _finish(
+        self, seconds: float, recipe: Mapping[str, Any], ratios: tuple[float, float], lessons: str
+    ) -> dict[str, Any]:
         said = {
             **recipe,
             "version": __version__,
@@ -227,7 +247,7 @@ class Loop:
             settings=self._settings,
             ratios=ratios,
             record={"training": said},
-            card=training_card(self._folder.resolve().name, self._mean, said),
+            card=training_card(self._folder.resolve().name, self._mean, said, lessons),
         )
         (self._folder / STATE).unlink(missing_ok=True)
         return {"output": str(self._folder), **model.document}

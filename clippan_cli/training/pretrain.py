@@ -23,6 +23,8 @@ from clippan_cli.training.sources import image_sources, pair_sources, procedural
 _SHARES = {"images": 0.5, "scenes": 0.2, "procedural": 0.3}
 _PROCEDURAL = 48
 _LARGEST_RATIO = 8.0
+_LESSONS = """Pairs were simulated from images (random mixtures as bands, a random PAN response, MTF gains, phases,
+ratios of 2 to 6, noise); those of real scenes were taken one scale down (Wald)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,12 @@ def pretrain(
         model = find_model(options.init)
         net = model.load().train().to(device)
         begun = {"init": model.id, "init_sha256": model.sha256}
-        options = replace(options, network=model.network, settings=model.settings, bands=model.bands)
+        if model.bands is not None and options.bands not in (None, model.bands):
+            raise UsageError(f"{options.init} serves {model.bands} bands, not {options.bands}", "leave out --bands")
+        if model.folder.resolve() == folder.resolve():
+            raise UsageError(f"{folder} cannot go on from itself", "choose another -o")
+        bands = options.bands if model.bands is None else model.bands
+        options = replace(options, network=model.network, settings=model.settings, bands=bands)
     else:
         net = network(options.network, options.bands or 1, **options.settings).to(device)
     if options.bands is None and not net.any_bands:
@@ -112,13 +119,14 @@ def pretrain(
     def draw(number: int, size: int) -> Batch:
         return make_batch(groups, size, Draw(options.seed * 1_000_003 + number), options.bands)
 
+    counts = {name: len(found) for name, found in sources.items()}
+    key = {**_key(options), **begun, "sources": counts}
     schedule = Schedule(
         options.iterations, options.batch, options.rate, options.angle, options.consistency, options.every
     )
-    loop = Loop(folder, net, options.network, options.settings, draw, schedule, _key(options), hears, stop or Event())
-    counts = {name: len(found) for name, found in sources.items()}
+    loop = Loop(folder, net, options.network, options.settings, draw, schedule, key, hears, stop or Event())
     recipe = {**_plain(options), **begun, "command": _command(folder, options), "sources": counts}
-    return loop.run(options.resume, recipe, (min(RATIOS), _LARGEST_RATIO))
+    return loop.run(options.resume, recipe, (min(RATIOS), _LARGEST_RATIO), _LESSONS)
 
 
 def _gather(options: PretrainOptions, hears: Listener) -> dict[str, Sequence[Source]]:

@@ -109,7 +109,8 @@ def _image(path: Path, draw: Draw) -> Source:
 def _pair(name: str, pair: Pair) -> Source:
     known = survey(pair, "auto", 2)
     common = common_box(pair)
-    box = Box(*(Span(s.start, min(s.stop, s.start + _LARGEST)) for s in common))
+    starts = [span.start + max(0, span.size - _LARGEST) // 2 for span in common]
+    box = Box(*(Span(at, min(span.stop, at + _LARGEST)) for at, span in zip(starts, common, strict=True)))
     if min(box.shape) < SIDE:
         raise InputError(f"MS of {box.shape[1]} × {box.shape[0]} px is too small", "")
     alone = Sampling.uniform(known.sampling.ratio, known.sampling.centre, (known.sampling.pan_gain,))

@@ -54,14 +54,7 @@ def load_state(
         with safe_open(path, "pt") as file:
             document = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        former = json.loads(document["key"])
-        differing = sorted(name for name in key if former.get(name) != key[name])
-        if differing:
-            name = differing[0]
-            raise ModelError(
-                f"{path} was written with another {name}: {former.get(name)}, not {key[name]}",
-                "resume with the same options, or start again with --overwrite",
-            )
+        check_key(json.loads(document["key"]), key, path)
         for prefix, module in (("net.", net), ("mean.", mean)):
             module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
         iteration = int(document["iteration"])
@@ -73,3 +66,18 @@ def load_state(
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the checkpoint {path} cannot be used: {error}", "start again with --overwrite") from error
     return iteration
+
+
+def check_key(former: dict[str, Any], key: dict[str, Any], path: Path) -> None:
+    """Compare what two parts of a training must have in common.
+
+    Raises:
+        ModelError: They differ, and in what.
+    """
+    ours = json.loads(json.dumps({name: value for name, value in key.items() if value is not None}))
+    for name, value in ours.items():
+        if former.get(name) != value:
+            raise ModelError(
+                f"{path} was written with another {name}: {former.get(name)}, not {value}",
+                "resume with the same options and data, or start again with --overwrite",
+            )

@@ -33,6 +33,8 @@ from clippan_cli.training.samples import Batch
 
 TUNES = ("full", "freeze")
 
+_LESSONS = """Tuned from {} ({}) on real scenes one scale down (Wald), where the measured MS is the truth; the
+validation in the log is on crops of the same scenes."""
 _SIDE = 32
 _LEAST = 16
 _LARGEST = 1024
@@ -112,11 +114,15 @@ def tune(
         return lessons[chance.below(len(lessons))].crop(chance)
 
     schedule = Schedule(options.iterations, 1, options.rate, options.angle, options.consistency, options.every)
-    key = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
+    if model.folder.resolve() == folder.resolve():
+        raise UsageError(f"{folder} cannot go on from itself", "choose another -o")
+    plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
+    key = {**plain, "init": model.id, "init_sha256": model.sha256, "sources": {"scenes": len(lessons)}}
     loop = Loop(folder, net, model.network, model.settings, draw, schedule, key, hears, stop or Event())
-    recipe = {**key, "init": model.id, "init_sha256": model.sha256, "batch": 1, "sources": {"scenes": len(lessons)}}
-    recipe["command"] = f"clippan train --scenes SCENE --init {model.id} --tune {options.tune} -o {folder.name}"
-    return loop.run(options.resume, recipe, model.ratios)
+    words = " ".join(f"--{name} {value}" for name, value in plain.items() if name not in ("init", "seed"))
+    command = f"clippan train --scenes SCENE --init {model.id} {words} --seed {options.seed} -o {folder.name}"
+    recipe = {**key, "batch": 1, "command": command}
+    return loop.run(options.resume, recipe, model.ratios, _LESSONS.format(model.id, options.tune))
 
 
 _ASIDE = ("overwrite", "resume", "device", "every")
@@ -167,7 +173,7 @@ def _lesson(name: str, ms: Path, pan: Path, device: torch.device, hears: Listene
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with open_pair([str(ms)], str(pan)) as pair:
             known = survey(pair, "auto", 2)
-            box = Box(*(Span(s.start, min(s.stop, s.start + _LARGEST)) for s in common_box(pair)))
+            box = Box(*(_middle(span) for span in common_box(pair)))
             pan_box = known.sampling.pan_box(box, known.sampling.down_reach, pair.pan.grid.shape)
             window = read_window(pair, box, pan_box)
     if window.ms_valid is not None or window.pan_valid is not None:
@@ -202,6 +208,13 @@ def _freeze(net: Network) -> None:
     kept = {id(weight) for weight in net.last_weights()}
     for weight in net.parameters():
         weight.requires_grad_(id(weight) in kept)
+
+
+def _middle(span: Span) -> Span:
+    """Where a rotated scene has no collar."""
+    side = min(span.size, _LARGEST)
+    start = span.start + (span.size - side) // 2
+    return Span(start, start + side)
 
 
 def _cut(box: Box) -> tuple[slice, slice]:
