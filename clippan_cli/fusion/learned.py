@@ -73,6 +73,7 @@ class _Learned(Fitted):
     traits: Traits | None
     common: Sampling
 
+    @torch.no_grad()
     def fuse(self, tile: Tile) -> Tensor:
         pan, low = tile.pan, self._low(tile)
         if tile.pan_valid is not None:

@@ -22,6 +22,7 @@ TRAITS = 10
 """Length of the last dimension of :attr:`Traits.values`."""
 
 _LEAST_SLOPE = 0.1
+_SURE_SOFTNESS, _MOST_SOFTNESS = 0.5, 0.8
 _TINY = 1e-12
 
 
@@ -37,7 +38,7 @@ class Traits(NamedTuple):
             change of the slope on PAN and change of the band's own contrast against PAN's from the lower to the finest
             octave (logarithms: negative where the band is soft); PAN's own such change; the MTF gain; contrast of band
             and of PAN; how much softer than PAN the band is (half the
-            difference of their squared blurs, in PAN pixels², s as 2.5·asinh(2·s)).
+            difference of their squared blurs, in PAN pixels²).
     """
 
     mean: Tensor
@@ -98,18 +99,21 @@ def describe(mean: Tensor, product: Tensor, gains: Tensor) -> Traits:
     own = (contrast[..., 2] - contrast[..., 4]) - (contrast[..., 3] - contrast[..., 5])
     whole, top, mid = correlation(0), correlation(2), correlation(4)
     slope = own + top.abs().clamp(min=0.1).log() - mid.abs().clamp(min=0.1).log()
+    softness = _softness(covariance)
+    # No ground is so much softer than PAN: then the stated MTF is wrong, and the product shall be as sharp as PAN.
+    believed = ((_MOST_SOFTNESS - softness) / (_MOST_SOFTNESS - _SURE_SOFTNESS)).clamp(0, 1)
     coefficient = [(contrast[..., i] - mean[..., i].abs().clamp(min=_TINY).log()) for i in (0, 1)]
     values = [
         whole,
         top,
         mid,
-        15 * slope.clamp(-0.2, 0.2),
-        10 * own.clamp(-0.3, 0.3),
+        15 * slope.clamp(-0.2, 0.2) * believed,
+        10 * own.clamp(-0.3, 0.3) * believed,
         (contrast[..., 3] - contrast[..., 5]).clamp(-2, 2),
         gains.to(mean).clamp(min=0.01).log() - math.log(0.3),
         coefficient[0].clamp(-4, 2) / 2,
         coefficient[1].clamp(-4, 2) / 2,
-        2.5 * (2 * _softness(covariance)).asinh(),
+        5 * softness.clamp(-0.5, 0.5) * believed,
     ]
     return Traits(
         mean[..., 0],

@@ -28,10 +28,7 @@ _BANDS = (3, 4, 4, 4, 6, 8)
 _GAINS = (0.2, 0.25, 0.3, 0.3, 0.35, 0.4)
 _LEAST_ZOOM, _MOST_ZOOM = 1.2, 2.6
 _SHRINK = 0.05
-_TRUTH_GAINS, _SHARP_GAINS = (0.03, 0.7), (0.12, 0.7)
-_SOFTEST, _SHARPEST = -0.5, 0.8
-_MISTAKEN, _MISTAKES = 0.4, (-0.15, 0.3)
-_LEAST_BLUR = 0.05
+_TRUTH_GAINS = (0.03, 0.7)
 _PAN_GAINS = (0.1, 0.22)
 _TRIES = 100
 
@@ -89,9 +86,7 @@ def make_batch(groups: Sequence[Group], size: int, draw: Draw, bands: int | None
     """
     ratio = list(RATIOS)[draw.pick(_RATIO_SHARES)]
     bands = bands or _BANDS[draw.below(len(_BANDS))]
-    # Where the stated gain is wrong, a soft MS says nothing of how sharp the product shall be: as sharp as PAN.
-    mistaken = draw.chance(_MISTAKEN)
-    drawn = [_scene(groups, bands, RATIOS[ratio], draw, sharp=mistaken) for _ in range(size)]
+    drawn = [_scene(groups, bands, RATIOS[ratio], draw) for _ in range(size)]
     truth, pan = torch.stack([each[0] for each in drawn]), torch.stack([each[1] for each in drawn])
     truth = truth * (0.4 * draw.normal(size, bands, 1, 1)).exp().to(truth)
     top = torch.maximum(truth.amax((1, 2, 3)), pan.amax((1, 2, 3))) * (1 + draw.rand(size)).to(truth)
@@ -99,8 +94,7 @@ def make_batch(groups: Sequence[Group], size: int, draw: Draw, bands: int | None
     phase, gain = _phase(ratio, draw), _GAINS[draw.below(len(_GAINS))]
     side = truth.shape[-1]
     shape = tuple(int((side - 0.5 - p) / ratio) + 1 for p in phase)
-    slips = _MISTAKES if mistaken else (0.0, 0.0)
-    ms = _seen(truth, ratio, phase, gain, slips, (shape[0], shape[1]), draw)
+    ms = _seen(truth, ratio, phase, gain, (shape[0], shape[1]), draw)
     pan = _noisy(pan, 10 ** draw.uniform(-3.2, -2.0), draw)
     return _described(ms, pan, truth, Sampling.uniform((ratio, ratio), phase, (gain,) * (size * bands)))
 
@@ -122,15 +116,14 @@ def _described(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling) -> Ba
     return Batch(ms, pan, truth, operators.up(ms.flatten(0, 1)).view_as(truth), context, operators)
 
 
-def _scene(groups: Sequence[Group], bands: int, side: int, draw: Draw, *, sharp: bool) -> tuple[Tensor, Tensor]:
-    """Truth ``(bands, side, side)``, softer than PAN only where it need not be ``sharp``; PAN ``(1, side, side)``."""
-    softest = 0.0 if sharp else _SOFTEST
+def _scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Truth ``(bands, side, side)`` and PAN ``(1, side, side)`` before noise."""
     source, image = _crop(groups, side, draw)
     if source.pan is not None:
         truth, pan = image[:-1][:bands], image[-1:]
         truth = _generated(truth, bands, draw)
         if draw.chance(0.5):
-            truth = _focused(truth, softest, draw)
+            truth = _focused(truth, draw)
         return _hazy(truth, draw), _hazy(pan, draw)
     image = image / image.mean((1, 2), keepdim=True).clamp(min=1e-6)
     image = image[draw.order(len(image))].clamp(min=1e-4) ** draw.uniform(0.7, 1.5)
@@ -138,10 +131,10 @@ def _scene(groups: Sequence[Group], bands: int, side: int, draw: Draw, *, sharp:
     hidden = image[bands:] if len(image) > bands else ground[-1:] ** draw.uniform(0.8, 1.4)
     pan = _mixed(ground, hidden, draw)
     # Both are samples of the same finer ground, each through optics of its own: aliased, as what sensors deliver.
-    truth = _sampled(ground, draw.between(*(_SHARP_GAINS if sharp else _TRUTH_GAINS)), side, draw)
+    truth = _sampled(ground, draw.between(*_TRUTH_GAINS), side, draw)
     pan = _sampled(pan, draw.between(*_PAN_GAINS), side, draw)
     if draw.chance(0.5):
-        truth = _focused(truth, softest, draw)
+        truth = _focused(truth, draw)
     return _hazy(truth, draw), _hazy(pan, draw)
 
 
@@ -178,9 +171,9 @@ def _mixed(truth: Tensor, hidden: Tensor, draw: Draw) -> Tensor:
     return pan.clamp(min=1e-4) ** draw.uniform(0.85, 1.15)
 
 
-def _focused(x: Tensor, softest: float, draw: Draw) -> Tensor:
+def _focused(x: Tensor, draw: Draw) -> Tensor:
     """Sharper or softer than it was, each band a little differently."""
-    amount = draw.uniform(softest, _SHARPEST) + 0.1 * draw.normal(len(x), 1, 1)
+    amount = draw.uniform(-0.5, 0.8) + 0.1 * draw.normal(len(x), 1, 1)
     blurred = soften(x, torch.full((len(x),), 0.7, device=x.device))
     return x + amount.to(x.device) * (x - blurred)
 
@@ -195,27 +188,19 @@ def _hazy(x: Tensor, draw: Draw) -> Tensor:
 
 
 def _seen(
-    truth: Tensor,
-    ratio: float,
-    phase: tuple[float, float],
-    gain: float,
-    mistakes: tuple[float, float],
-    shape: tuple[int, int],
-    draw: Draw,
+    truth: Tensor, ratio: float, phase: tuple[float, float], gain: float, shape: tuple[int, int], draw: Draw
 ) -> Tensor:
-    """MS: gains and phases off what is stated, by little or (``mistakes``, blur in MS pixels²) by much; noise, grey."""
+    """MS: gains and phases a little off what is stated, noise, and steps of grey."""
     batch, bands = truth.shape[:2]
-    stated = -2 * math.log(gain) / math.pi**2
-    low, high = mistakes
-    wrong = low + (high - low) * (draw.rand(batch, 1, 1) + 0.1 * draw.normal(batch, bands, 1))
-    blur = (stated + wrong).clamp(min=_LEAST_BLUR)
-    gains = (-0.5 * math.pi**2 * blur).exp()
-    off = 0.05 * draw.normal(batch, bands, 1) + 0.03 * draw.normal(batch, bands, 2) + 0.05 * draw.normal(batch, 1, 1)
-    gains = gains * off.exp()
-    slip = 0.03 * draw.normal(batch, 1, 2) + 0.02 * draw.normal(batch, bands, 2)
+
+    def normal(*size: int) -> Tensor:
+        return draw.normal(*size)
+
+    gains = gain * (0.05 * normal(batch, bands, 1) + 0.03 * normal(batch, bands, 2) + 0.05 * normal(batch, 1, 1)).exp()
+    slip = 0.03 * normal(batch, 1, 2) + 0.02 * normal(batch, bands, 2)
     slip = slip * torch.where(draw.rand(batch, 1, 1) < 0.1, 4.0, 1.0)
     phases = torch.tensor(phase) + ratio * slip
-    ms = degrade(truth, ratio, phases.to(truth), gains.clamp(0.01, 0.8).to(truth), shape)
+    ms = degrade(truth, ratio, phases.to(truth), gains.clamp(0.05, 0.8).to(truth), shape)
     return _noisy(ms, 10 ** draw.uniform(-3.5, -2.0), draw)
 
 

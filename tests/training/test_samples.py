@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from clippan_cli.errors import InputError
-from clippan_cli.training import samples
 from clippan_cli.training.draw import Draw
 from clippan_cli.training.losses import back_projected, supervised
 from clippan_cli.training.procedural import procedural
@@ -35,19 +34,15 @@ def test_a_number_makes_a_sample(groups: list[Group]) -> None:
     assert first.truth.shape != other.truth.shape or not torch.equal(first.truth, other.truth)
 
 
-@pytest.mark.parametrize(("mistaken", "bound"), [(0.0, 0.1), (1.0, 0.6)])
-def test_ms_is_the_truth_degraded(
-    groups: list[Group], monkeypatch: pytest.MonkeyPatch, mistaken: float, bound: float
-) -> None:
-    """But for noise, and for gains and phases that are off, by little or by much, which networks must learn to bear."""
-    monkeypatch.setattr(samples, "_MISTAKEN", mistaken)
+def test_ms_is_the_truth_degraded(groups: list[Group]) -> None:
+    """But for noise, and gains and phases a little off, which the networks must learn to bear."""
     for seed in range(8):
         batch = make_batch(groups, 2, Draw(seed))
         assert 0 < float(batch.pan.max()) <= 1.01
         seen = batch.operators.down(batch.truth.flatten(0, 1)).view_as(batch.ms)
         inner = (..., slice(3, -3), slice(3, -3))
         error = (seen - batch.ms)[inner].std((2, 3)) / batch.ms[inner].std((2, 3))
-        assert float(error.median()) < bound
+        assert float(error.median()) < 0.1
         assert batch.ms_up.shape == batch.truth.shape
         assert batch.context.traits.shape[:2] == batch.ms.shape[:2]
         assert all(bool(torch.isfinite(x).all()) for x in (batch.ms, batch.pan, batch.truth, batch.context.traits))
