@@ -236,12 +236,15 @@ def _crop(groups: Sequence[Group], side: int, draw: Draw) -> tuple[Source, Tenso
         if source.valid is not None and not bool(source.valid[cut].all()):
             continue
         image = source.bands[(slice(None), *cut)]
+        if float(image.amax()) <= float(image.amin()):
+            continue
         if source.pan is not None:
             image = torch.cat([image[draw.order(len(image))], source.pan[cut][None]])
         turned = torch.rot90(image, draw.below(4), (1, 2))
         return source, turned.flip(2) if draw.chance(0.5) else turned
     raise InputError(
-        f"no square of {side} px without gaps was found in {_TRIES} tries", "leave out images that are mostly nodata"
+        f"no square of {side} px with contrast and without gaps was found in {_TRIES} tries",
+        "leave out images that are mostly nodata or of one colour",
     )
 
 

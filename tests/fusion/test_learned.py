@@ -115,6 +115,31 @@ def test_constant_and_dead_bands(make_scene: MakeScene) -> None:
     assert plain.min() - margin < made.min() < made.max() < plain.max() + margin
 
 
+def test_a_band_of_zeros_spoils_no_other(make_scene: MakeScene) -> None:
+    scene = make_scene(size=48)
+    with rasterio.open(scene.ms, "r+") as target:
+        target.write(np.zeros((48, 48), "uint16"), 2)
+    sharp = run(scene, guard=True, src_nodata="none").astype(int)
+    assert sharp[1].max() <= 1
+    assert np.std(sharp[0]) > np.std(read(scene.ms)[0])
+
+
+def test_traits_do_not_see_gaps(make_scene: MakeScene) -> None:
+    """The same ground with and without a collar beside it is the same scene to the network."""
+    ms, pan, _ = pair(side=256)
+    sampling = stated(4.0, 3)
+    whole = box(*ms.shape[1:])
+    operators = Operators(sampling, box(*pan.shape), whole)
+    usable = operators.covered.clone()
+    usable[:, :20] = False
+    full = from_moments(tile_moments(FEATURES, ms, pan, usable, operators, whole), sampling.gains)
+    known = torch.ones_like(pan, dtype=torch.bool)
+    known[:, :60] = False
+    gap = torch.where(known, pan, 0)
+    moments = tile_moments(FEATURES, ms, gap, usable, operators, whole, known)
+    torch.testing.assert_close(from_moments(moments, sampling.gains).values, full.values, atol=0.15, rtol=0)
+
+
 def test_traits_know_no_unit() -> None:
     ms, pan, _ = pair()
     first, second = traits(ms, pan), traits(8 * ms, 32 * pan)

@@ -61,6 +61,16 @@ def test_gaps_never_enter() -> None:
         assert bool(torch.isfinite(batch.truth).all())
 
 
+def test_flat_ground_is_passed_over() -> None:
+    """An orthophoto's white border, which nobody declared, must not end a training."""
+    image = procedural(3, SIDE + 200, Draw(0))
+    image[:, :, : SIDE + 40] = 1.0
+    for seed in range(12):
+        batch = make_batch([(1.0, [Source("made", image)])], 2, Draw(seed))
+        assert bool(torch.isfinite(batch.context.traits).all())
+        assert bool(torch.isfinite(batch.ms).all())
+
+
 def test_nothing_but_gaps() -> None:
     image = torch.ones(3, SIDE, SIDE)
     with pytest.raises(InputError, match="without gaps"):

@@ -92,6 +92,27 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) 
         assert (tmp_path / "parts" / name).stat().st_size > 100
 
 
+def test_a_finished_training_is_not_begun_again(tmp_path: Path) -> None:
+    first = pretrain(tmp_path / "m", replace(SMALL, iterations=2))
+    said = Said()
+    again = pretrain(tmp_path / "m", replace(SMALL, iterations=2, resume=True), said)
+    assert again["sha256"] == first["sha256"]
+    assert said.lines[-1].endswith("is complete already")
+    with pytest.raises(ModelError, match="another iterations: 2, not 3"):
+        pretrain(tmp_path / "m", replace(SMALL, iterations=3, resume=True))
+
+
+def test_going_on_from_a_model(tmp_path: Path) -> None:
+    short = replace(SMALL, iterations=2)
+    pretrain(tmp_path / "a", short)
+    record = pretrain(tmp_path / "b", replace(short, init=str(tmp_path / "a"), settings={}))
+    assert record["training"]["init"] == "a"
+    assert record["settings"] == {"width": 8, "blocks": 1}
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    with pytest.raises(UsageError, match="cannot go on from itself"):
+        pretrain(tmp_path / "a", replace(short, init=str(tmp_path / "a"), overwrite=True))
+
+
 def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
     short = replace(SMALL, iterations=2)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
