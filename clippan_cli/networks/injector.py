@@ -78,7 +78,7 @@ class Injector(Network):
     def planes(self, bands: int, ratio: float) -> int:
         """Features on the folded grid, gains and details on PAN's."""
         fold = _FOLDS[ratio >= _FOLD_FROM]
-        return bands * (5 * self._width // fold**2 + 2 * _BASIS + 4) + _BASIS
+        return bands * (3 * self._width // fold**2 + _BASIS + 2) + _BASIS
 
     def receptive_field(self, bands: int) -> int:
         """Folding, the window of the local contrast, convolutions, and the interpolation of the gains."""
