@@ -68,7 +68,7 @@ def pretrain(
         scenes=tuple(scenes or ()),
         init=init,
         network=network,
-        settings={name: _value(text) for name, text in parse_pairs(settings, "--set", "width=32").items()},
+        settings={name.lower(): _value(text) for name, text in parse_pairs(settings, "--set", "width=32").items()},
         bands=bands,
         iterations=iterations,
         batch=batch,
