@@ -29,7 +29,7 @@ from clippan_cli.metrics.hypercomplex import q2n
 from clippan_cli.metrics.reference import ergas, sam
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.registration import Sample, measure_shift
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Box, Sampling
 from clippan_cli.physics.wald import reduce
 from clippan_cli.scene.pair import open_pair
 from clippan_cli.tiling.survey import survey
@@ -63,7 +63,7 @@ def load(folder: Path) -> Scene | None:
 
 def whole(image: Tensor) -> Box:
     """All pixels of an image."""
-    return Box(Span(0, image.shape[-2]), Span(0, image.shape[-1]))
+    return Box.whole(image.shape)
 
 
 def reduced(scene: Scene, name: str, steps: int, slip: tuple[float, float], register: bool) -> tuple[float, ...]:
@@ -153,9 +153,8 @@ def table_registration(scenes: list[Scene]) -> None:
     print(f"{'geometric mean':<18}{means}")
 
 
-def main() -> None:
-    """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[Scene]]:
+    """Read the command line, and the scenes that it names."""
     parser.add_argument("scenes", type=Path)
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
@@ -166,6 +165,13 @@ def main() -> None:
     scenes = [scene for scene in map(load, folders) if scene is not None]
     if not scenes:
         parser.error(f"no scene without gaps and of 96 MS pixels in {arguments.scenes}")
+    return arguments, scenes
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _, scenes = parse(parser)
     table_methods(scenes)
     table_registration(scenes)
 

@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import argparse
 import math
-import warnings
-from pathlib import Path
 
 import torch
-from methods import STEPS, Scene, load, mean, whole
-from rasterio.errors import NotGeoreferencedWarning
+from methods import STEPS, Scene, mean, parse, whole
 from torch import Tensor
 
 from clippan_cli.fusion.learned import Learned
@@ -100,17 +97,8 @@ def _error(table: Tensor) -> Tensor:
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenes", type=Path)
-    parser.add_argument("names", nargs="*")
     parser.add_argument("--model", action="append", help="id or folder, the default model if none is given")
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    folders = sorted(path.parent for path in arguments.scenes.glob("**/pan.tif"))
-    if arguments.names:
-        folders = [arguments.scenes / name for name in arguments.names]
-    scenes = [scene for scene in map(load, folders) if scene is not None]
-    if not scenes:
-        parser.error(f"no scene without gaps and of 96 MS pixels in {arguments.scenes}")
+    arguments, scenes = parse(parser)
     found = [find_model(name) for name in arguments.model or [DEFAULT]]
     models: dict[str, Method] = {model.id: Learned(model) for model in found}
     with torch.inference_mode():

@@ -34,7 +34,9 @@ def test_sharpens(folder: Path, tmp_path: Path) -> None:
         assert made.descriptions == coarse.descriptions or not any(coarse.descriptions)
     interpolated = tmp_path / "exp.tif"
     sharpen([ms], pan, interpolated, Options(method="exp", consistency=0))
-    assert (inconsistency(out, ms, pan, record) < 0.7 * inconsistency(interpolated, ms, pan, record)).all()
+    # On 32 MS pixels a side the edges weigh too much for the usual bound.
+    bound = 0.6 if min(coarse.shape) > 32 else 0.7
+    assert (inconsistency(out, ms, pan, record) < bound * inconsistency(interpolated, ms, pan, record)).all()
 
 
 def inconsistency(path: Path, ms: str, pan: str, record: dict[str, Any]) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ from clippan_cli.assessment.options import AssessOptions
 from clippan_cli.assessment.reduced import write_reduced
 from clippan_cli.assessment.verdict import remarks, verdict
 from clippan_cli.errors import InputError
-from clippan_cli.fusion.method import Statistics
+from clippan_cli.fusion.method import Method, Statistics
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.fusion.registry import CLASSICAL, method
 from clippan_cli.metrics.blocks import BLOCK
@@ -145,6 +145,7 @@ class _Assessing:
         self, job: Job, options: AssessOptions, hrms: str | None, hears: Listener, stop: Event, stack: ExitStack
     ) -> None:
         self._job, self._options, self._hears, self._stop, self._stack = job, options, hears, stop, stack
+        self._methods: dict[str, Method] = {}
         self._clock = Clock()
         self._bands = job.chosen
         self._image: tuple[Raster, Box] | None = None
@@ -339,7 +340,7 @@ class _Assessing:
             else Fused(
                 row["name"],
                 halo,
-                method(row["method"]).fit(Statistics(known.sampling, moments, known.samples)),
+                self._method(row["method"]).fit(Statistics(known.sampling, moments, known.samples)),
                 self._steps(row),
                 self._bands,
             )
@@ -367,7 +368,7 @@ class _Assessing:
         self, pair: Pair, known: Survey, rows: Sequence[dict[str, Any]], lattice: Lattice, chosen: Sequence[Cell]
     ) -> Moments:
         """What all methods ask for, in one pass; over the chosen windows where they are not all."""
-        features = tuple(dict.fromkeys(name for row in rows for name in method(row["method"]).features))
+        features = tuple(dict.fromkeys(name for row in rows for name in self._method(row["method"]).features))
         if not features:
             return no_moments(pair.ms.count)
         cores = None if len(chosen) == len(lattice.cells) else [cell.ms for cell in chosen]
@@ -385,12 +386,18 @@ class _Assessing:
             cores=cores,
         )
 
+    def _method(self, name: str) -> Method:
+        """Each is made once: a model reads its weights."""
+        if name not in self._methods:
+            self._methods[name] = method(name, self._job.device)
+        return self._methods[name]
+
     def _steps(self, row: dict[str, Any]) -> int:
         """The anchor is always the same; what the user compares ends as the user says."""
         return DEFAULT_CONSISTENCY if row["role"] == "classical" else self._options.consistency
 
     def _halo(self, row: dict[str, Any], known: Survey) -> int:
-        return 0 if row["method"] == EXP else total_halo(method(row["method"]), known.sampling, self._steps(row))
+        return 0 if row["method"] == EXP else total_halo(self._method(row["method"]), known.sampling, self._steps(row))
 
     def _judged(self, judge: Judge, case: Case, what: str) -> Findings:
         cells = case.lattice.cells if case.everywhere else case.chosen

@@ -72,12 +72,29 @@ Bands = Annotated[
 ]
 MemoryBound = Annotated[str, typer.Option(envvar="CLIPPAN_MEMORY", metavar="SIZE", help="Bound of the process.")]
 Device = Annotated[str, typer.Option(envvar="CLIPPAN_DEVICE", metavar="auto|cpu|cuda[:N]", help="Where to compute.")]
+Iterations = Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")]
+Rate = Annotated[float, typer.Option(min=0, help="Highest learning rate.")]
+Angle = Annotated[float, typer.Option(min=0, help="Weight of the spectral angle beside the error.")]
+InGraph = Annotated[int, typer.Option("--consistency", min=0, max=20, help="Back-projections inside the graph.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")]
+Every = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
+ResumeTraining = Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped or killed.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 Jobs = Annotated[str, typer.Option("-j", "--jobs", envvar="CLIPPAN_JOBS", metavar="N|ALL_CPUS", help="Threads.")]
 GdalConfig = Annotated[
     list[str] | None,
     typer.Option("--config", metavar="KEY=VALUE", help="GDAL configuration option.", show_default=False),
 ]
+
+
+def check_resume(*, overwrite: bool, resume: bool) -> None:
+    """Refuse to continue and to begin again at once.
+
+    Raises:
+        UsageError: Both were asked for.
+    """
+    if overwrite and resume:
+        raise UsageError("--overwrite and --resume exclude each other", "--resume continues; --overwrite starts again")
 
 
 def scene_files(inputs: list[str] | None, ms: list[str] | None, pan: str | None) -> tuple[list[str], str]:

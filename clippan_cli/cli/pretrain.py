@@ -7,8 +7,22 @@ from typing import Annotated
 import typer
 
 from clippan_cli.cli.console import Console, guarded, stopping
-from clippan_cli.cli.params import Device, Json, Overwrite, Quiet, as_json, parse_pairs
-from clippan_cli.errors import UsageError
+from clippan_cli.cli.params import (
+    Angle,
+    Device,
+    Every,
+    InGraph,
+    Iterations,
+    Json,
+    Overwrite,
+    Quiet,
+    Rate,
+    ResumeTraining,
+    Seed,
+    as_json,
+    check_resume,
+    parse_pairs,
+)
 
 _Folder = Annotated[str, typer.Option("-o", "--output", help="The model's folder.", metavar="DIR", show_default=False)]
 
@@ -40,16 +54,16 @@ def pretrain(
     bands: Annotated[
         int | None, typer.Option(min=1, help="MS bands, for networks that serve one number only.", show_default=False)
     ] = None,
-    iterations: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 12_000,
+    iterations: Iterations = 12_000,
     batch: Annotated[int, typer.Option(min=1, help="Pairs in a step.")] = 4,
-    rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 4e-3,
-    angle: Annotated[float, typer.Option(min=0, help="Weight of the spectral angle beside the error.")] = 1.0,
-    consistency: Annotated[int, typer.Option(min=0, max=20, help="Back-projections inside the graph.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")] = 0,
-    every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    rate: Rate = 4e-3,
+    angle: Angle = 1.0,
+    consistency: InGraph = 2,
+    seed: Seed = 0,
+    every: Every = 500,
     device: Device = "auto",
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped or killed.")] = False,
+    resume: ResumeTraining = False,
     json: Json = False,
     quiet: Quiet = 0,
 ) -> None:
@@ -57,8 +71,7 @@ def pretrain(
 
     Needs no data at all; with images and scenes it learns more. Prints the model's folder.
     """
-    if overwrite and resume:
-        raise UsageError("--overwrite and --resume exclude each other", "--resume continues; --overwrite starts again")
+    check_resume(overwrite=overwrite, resume=resume)
 
     from clippan_cli.training.pretrain import PretrainOptions
     from clippan_cli.training.pretrain import pretrain as run

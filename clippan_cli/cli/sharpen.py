@@ -26,6 +26,7 @@ from clippan_cli.cli.params import (
     SrcNodata,
     Warp,
     as_json,
+    check_resume,
     parse_bands,
     parse_jobs,
     parse_nodata,
@@ -141,8 +142,7 @@ def sharpen(
     ms_files, pan_file = scene_files(inputs, ms, pan)
     if output is None and not dry_run:
         raise UsageError("no output given", "-o hrms.tif")
-    if overwrite and resume:
-        raise UsageError("--overwrite and --resume exclude each other", "--resume continues; --overwrite starts again")
+    check_resume(overwrite=overwrite, resume=resume)
     gdal = parse_pairs(config, "--config", "GDAL_HTTP_TIMEOUT=30")
 
     import rasterio

@@ -7,8 +7,21 @@ from typing import Annotated
 import typer
 
 from clippan_cli.cli.console import Console, guarded, stopping
-from clippan_cli.cli.params import Device, Json, Overwrite, Quiet, as_json
-from clippan_cli.errors import UsageError
+from clippan_cli.cli.params import (
+    Angle,
+    Device,
+    Every,
+    InGraph,
+    Iterations,
+    Json,
+    Overwrite,
+    Quiet,
+    Rate,
+    ResumeTraining,
+    Seed,
+    as_json,
+    check_resume,
+)
 
 
 @guarded
@@ -25,15 +38,15 @@ def train(
     tune: Annotated[
         str, typer.Option(metavar="full|freeze", help="Which weights learn: all, or those of the last layer only.")
     ] = "full",
-    iterations: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 300,
-    rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 5e-4,
-    angle: Annotated[float, typer.Option(min=0, help="Weight of the spectral angle beside the error.")] = 1.0,
-    consistency: Annotated[int, typer.Option(min=0, max=20, help="Back-projections inside the graph.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")] = 0,
-    every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
+    iterations: Iterations = 300,
+    rate: Rate = 5e-4,
+    angle: Angle = 1.0,
+    consistency: InGraph = 2,
+    seed: Seed = 0,
+    every: Every = 100,
     device: Device = "auto",
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped or killed.")] = False,
+    resume: ResumeTraining = False,
     json: Json = False,
     quiet: Quiet = 0,
 ) -> None:
@@ -41,8 +54,7 @@ def train(
 
     Prints the new model's folder: clippan sharpen --model DIR takes it.
     """
-    if overwrite and resume:
-        raise UsageError("--overwrite and --resume exclude each other", "--resume continues; --overwrite starts again")
+    check_resume(overwrite=overwrite, resume=resume)
 
     from clippan_cli.training.tune import TuneOptions
     from clippan_cli.training.tune import tune as run

@@ -14,7 +14,7 @@ from clippan_cli.fusion.method import Fitted, Tile
 from clippan_cli.metrics.local import local_correlation
 from clippan_cli.physics.operators import Operators, fill_invalid
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 
 ANCHORS = ("mtf-glp-hpm-r", "gsa")
 """Classical methods to compare with; the first is the one to fall back to."""
@@ -123,7 +123,7 @@ def _score(
 
 def _tile(sample: Sample, sampling: Sampling, device: torch.device) -> Tile:
     """The middle of a sample."""
-    ms_box = Box(*(_middle(span) for span in sample.ms_box))
+    ms_box = sample.ms_box.middle(_SIDE)
     pan_box = sampling.pan_box(
         ms_box, math.ceil(max(sampling.ratio) / 2), (sample.pan_box.rows.stop, sample.pan_box.cols.stop)
     )
@@ -139,9 +139,3 @@ def _tile(sample: Sample, sampling: Sampling, device: torch.device) -> Tile:
         None if whole[0] else valid.to(device),
         None if whole[1] else pan_valid.to(device),
     )
-
-
-def _middle(span: Span) -> Span:
-    side = min(_SIDE, span.size)
-    start = span.start + (span.size - side) // 2
-    return Span(start, start + side)

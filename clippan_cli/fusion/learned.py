@@ -22,18 +22,15 @@ class Learned(Method):
 
     Args:
         model: Where its weights lie, checked and loaded at once.
-        network: The network itself, where there is no model yet.
+        device: Where tiles will be.
 
     Raises:
         ModelError: The weights are damaged.
     """
 
-    def __init__(self, model: Model | None = None, network: Network | None = None) -> None:
-        made = model.load() if network is None and model is not None else network
-        assert made is not None
-        self.model, self.network = model, made.eval()
-        self.name = made.title if model is None else model.id
-        self.features = FEATURES if made.needs_context else ()
+    def __init__(self, model: Model, device: torch.device | str = "cpu") -> None:
+        self.model, self.network, self.name = model, model.load().to(device), model.id
+        self.features = FEATURES if self.network.needs_context else ()
 
     def fit(self, statistics: Statistics) -> Fitted:
         """Describe the scene to the network; nothing is trained."""
@@ -53,8 +50,7 @@ class Learned(Method):
                 f"{self.name} looks at whole images: tiles of a scene would not agree",
                 "train it in its local form (scope=window, pooling=local)",
             )
-        if self.model is not None:
-            self.model.check_fit(len(sampling.gains), max(sampling.ratio))
+        self.model.check_fit(len(sampling.gains), max(sampling.ratio))
 
     def planes(self, sampling: Sampling) -> int:
         """Those of the network and of its inputs."""

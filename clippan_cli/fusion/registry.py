@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+import torch
+
 from clippan_cli.fusion.method import Method
 
 DEFAULT = "injector-1"
@@ -24,8 +26,12 @@ METHODS = {
 }
 
 
-def method(name: str) -> Method:
+def method(name: str, device: torch.device | str = "cpu") -> Method:
     """The method of that name: a classical one, a shipped model by its id, or a model's folder.
+
+    Args:
+        name: What it is called.
+        device: Where a model will compute.
 
     Raises:
         UsageError: There is none.
@@ -38,4 +44,4 @@ def method(name: str) -> Method:
     from clippan_cli.fusion.learned import Learned
     from clippan_cli.networks.model import find_model
 
-    return Learned(find_model(name))
+    return Learned(find_model(name), device)

@@ -18,9 +18,6 @@ from clippan_cli.networks.network import Context
 FEATURES = ("ms", "pan_low", "ms_top", "pan_top", "ms_mid", "pan_mid", "curve_top")
 """Moments that :func:`from_moments` needs."""
 
-TRAITS = 10
-"""Length of the last dimension of :attr:`Traits.values`."""
-
 _LEAST_SLOPE = 0.1
 _SURE_SOFTNESS, _MOST_SOFTNESS = 0.5, 0.8
 _TINY = 1e-12

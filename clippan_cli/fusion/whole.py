@@ -10,7 +10,7 @@ from clippan_cli.fusion.method import Method, Statistics, Tile
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Box, Sampling
 
 
 def fuse_whole(method: Method, ms: Tensor, pan: Tensor, sampling: Sampling, consistency: int) -> Tensor:
@@ -26,8 +26,8 @@ def fuse_whole(method: Method, ms: Tensor, pan: Tensor, sampling: Sampling, cons
     Returns:
         ``(C, H, W)``.
     """
-    pan_box = Box(Span(0, pan.shape[0]), Span(0, pan.shape[1]))
-    ms_box = Box(Span(0, ms.shape[1]), Span(0, ms.shape[2]))
+    pan_box = Box.whole(pan.shape)
+    ms_box = Box.whole(ms.shape)
     operators = Operators(sampling, pan_box, ms_box, device=ms.device, dtype=ms.dtype)
     moments = tile_moments(method.features, ms, pan, operators.covered, operators, ms_box)
     everywhere = torch.ones((), dtype=torch.bool, device=ms.device)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Network, Residual, conv, zeroed
+from clippan_cli.networks.network import Context, Network, Residual, conv, zeroed
 
 
 class ArbRpn(Network):
@@ -31,7 +31,7 @@ class ArbRpn(Network):
         self.back = nn.ModuleList(_Step(width, blocks) for _ in range(cycles))
         self.tail = zeroed(conv(width, 1))
 
-    def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
+    def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """See :meth:`Network.detail`."""
         state = hidden = self.of_pan(pan)
         bands = [self.of_band(band[:, None]) for band in ms_up.unbind(1)]

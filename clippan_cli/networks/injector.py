@@ -14,14 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Context, Network, conv, zeroed
+from clippan_cli.networks.network import TRAITS, Context, Network, conv, zeroed
 
 _FOLDS = (2, 4)
 _FOLD_FROM = 3.5
 _RADIUS = 3
 _FLOOR = 0.05
 _PLANES = 5
-_TRAITS = 10
 _BASIS = 4
 _TINY = 1e-12
 
@@ -45,7 +44,7 @@ class Injector(Network):
         self._width = width
         self.band = _conv(_PLANES, width)
         self.pan = nn.ModuleDict({str(fold): _conv(fold * fold + 1, width) for fold in _FOLDS})
-        self.traits = nn.Sequential(nn.Linear(_TRAITS + 1, width), nn.ReLU(), nn.Linear(width, 2 * width))
+        self.traits = nn.Sequential(nn.Linear(TRAITS + 1, width), nn.ReLU(), nn.Linear(width, 2 * width))
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.head = nn.ModuleDict({str(fold): zeroed(_conv(width, fold * fold + 3 * _BASIS)) for fold in _FOLDS})
         filters = {str(fold): conv(1, _BASIS, 5, bias=False) for fold in _FOLDS}
@@ -53,8 +52,8 @@ class Injector(Network):
             nn.init.dirac_(layer.weight[:1])
         self.basis = nn.ModuleDict(filters)
 
-    def forward(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
-        """See :meth:`Network.forward`."""
+    def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
+        """See :meth:`Network.detail`."""
         assert context is not None
         fold = _FOLDS[context.ratio >= _FOLD_FROM]
         height, width = ms_up.shape[2:]
@@ -65,11 +64,7 @@ class Injector(Network):
         gains = F.interpolate(gains.flatten(1, 2), scale_factor=fold, mode="bilinear", align_corners=False)
         detail: Tensor = torch.einsum("bckhw,bkhw->bchw", gains.view(*ms_up.shape[:2], _BASIS, *basis.shape[2:]), basis)
         out = detail + F.pixel_shuffle(rest.flatten(0, 1), fold).view_as(detail)
-        return ms_up + out[..., :height, :width]
-
-    def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
-        """Not without a context."""
-        raise NotImplementedError
+        return out[..., :height, :width]
 
     def last_weights(self) -> list[nn.Parameter]:
         """The heads."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Network, Residual, conv, zeroed
+from clippan_cli.networks.network import Context, Network, Residual, conv, zeroed
 
 _LOCAL = 32
 
@@ -37,7 +37,7 @@ class LambdaPnn(Network):
         self.second_gate = _Gate(width, self._local)
         self.tail = zeroed(conv(width, bands, 5))
 
-    def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
+    def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """See :meth:`Network.detail`."""
         x = self.head(torch.cat([ms_up, pan], 1))
         x = x + self.first_gate(x)

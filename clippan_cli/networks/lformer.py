@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Network, Residual, conv, zeroed
+from clippan_cli.networks.network import Context, Network, Residual, conv, zeroed
 
 _WINDOW = 8
 _HEADS = 8
@@ -43,7 +43,7 @@ class LFormer(Network):
             Residual(2 * width, nn.ReLU), Residual(2 * width, nn.ReLU), zeroed(nn.Conv2d(2 * width, bands, 1))
         )
 
-    def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
+    def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """See :meth:`Network.detail`; sizes that are no multiple of 8 are continued by their edges."""
         height, width = ms_up.shape[-2:]
         margin = (0, -width % _WINDOW, 0, -height % _WINDOW)

@@ -7,6 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+TRAITS = 10
+"""Length of the last dimension of :attr:`Context.traits`."""
+
 
 class Context(NamedTuple):
     """What is known of a scene besides its pixels; most networks do not ask.
@@ -17,7 +20,7 @@ class Context(NamedTuple):
         deviation: ``(B, C)``, likewise its standard deviation.
         pan_mean: ``(B, 1)``, of PAN at MS's resolution.
         pan_deviation: ``(B, 1)``, likewise.
-        traits: ``(B, C, T)``, how alike band and PAN are, scale by scale; without unit.
+        traits: ``(B, C, TRAITS)``, how alike band and PAN are, scale by scale; without unit.
         ratio: PAN pixels in an MS pixel.
     """
 
@@ -70,10 +73,10 @@ class Network(nn.Module, ABC):
         Returns:
             ``(B, C, H, W)``.
         """
-        return ms_up + self.detail(ms_up, pan)
+        return ms_up + self.detail(ms_up, pan, context)
 
     @abstractmethod
-    def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
+    def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """What is added to ``ms_up``: ``(B, C, H, W)``."""
 
     @abstractmethod

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Network, conv
+from clippan_cli.networks.network import Context, Network, conv
 from clippan_cli.networks.regions import HalfNormed, Refine, Regions, scope_is_local
 from clippan_cli.networks.selective_scan import Scan
 
@@ -49,7 +49,7 @@ class PanMamba(Network):
     def _encoder(self, inputs: int, width: int) -> nn.Sequential:
         return nn.Sequential(conv(inputs, width), *(HalfNormed(width, self._local) for _ in range(3)))
 
-    def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
+    def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """See :meth:`Network.detail`; sizes that are no multiple of 32 are continued by their edges."""
         height, width = ms_up.shape[-2:]
         margin = (0, -width % WINDOW, 0, -height % WINDOW) if self._local else (0, 0, 0, 0)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Network, conv, zeroed
+from clippan_cli.networks.network import Context, Network, conv, zeroed
 
 
 class Pnn(Network):
@@ -30,7 +30,7 @@ class Pnn(Network):
             zeroed(conv(widths[1], bands, 5)),
         )
 
-    def detail(self, ms_up: Tensor, pan: Tensor) -> Tensor:
+    def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """See :meth:`Network.detail`."""
         out: Tensor = self.layers(torch.cat([ms_up, pan], 1))
         return out

@@ -32,12 +32,27 @@ class Span(NamedTuple):
         """Extend by ``by`` pixels to both sides, within ``0 <= i < limit``."""
         return Span(max(0, self.start - by), min(limit, self.stop + by))
 
+    def middle(self, most: int) -> Span:
+        """At most so many pixels, from the middle."""
+        side = min(self.size, most)
+        start = self.start + (self.size - side) // 2
+        return Span(start, start + side)
+
 
 class Box(NamedTuple):
     """A rectangle of pixels: its rows and its columns."""
 
     rows: Span
     cols: Span
+
+    @classmethod
+    def whole(cls, shape: Sequence[int]) -> Box:
+        """All pixels of an image whose last two dimensions are height and width."""
+        return cls(Span(0, shape[-2]), Span(0, shape[-1]))
+
+    def middle(self, most: int) -> Box:
+        """At most so many pixels a side, from the middle."""
+        return Box(self.rows.middle(most), self.cols.middle(most))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Box, Sampling
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ def reduce(ms: Tensor, pan: Tensor, sampling: Sampling, slip: tuple[float, float
         slip: Shift (row, col) in reduced MS pixels that the result keeps silent about, to study misregistration.
     """
     height, width = ms.shape[1:]
-    whole = Box(Span(0, height), Span(0, width))
-    finer = Operators(sampling, Box(Span(0, pan.shape[0]), Span(0, pan.shape[1])), whole, dtype=ms.dtype)
+    whole = Box.whole(ms.shape)
+    finer = Operators(sampling, Box.whole(pan.shape), whole, dtype=ms.dtype)
     nested = ((sampling.ratio[0] - 1) / 2, (sampling.ratio[1] - 1) / 2)
     stated = Sampling.uniform(sampling.ratio, nested, sampling.gains, sampling.pan_gain)
-    small = Box(Span(0, int(height / sampling.ratio[0])), Span(0, int(width / sampling.ratio[1])))
+    small = Box.whole((int(height / sampling.ratio[0]), int(width / sampling.ratio[1])))
     true = stated.shifted((slip,) * len(sampling.gains))
     degraded = Operators(true, whole, small, dtype=ms.dtype).down(ms)
     return Reduced(degraded, finer.pan_simulated(pan)[0], ms, stated)

@@ -115,9 +115,7 @@ def prepared(ms: Sequence[str], pan: str, options: Options, hears: Listener, cac
 def _understand(
     pair: Pair, options: Options, device: torch.device, workers: int, memory: Memory, hears: Listener
 ) -> Job:
-    fusion = _fitting(options.method, pair, hears)
-    if isinstance(fusion, Learned):
-        fusion.network.to(device)
+    fusion = _fitting(options.method, device, pair, hears)
     _check_bands(options.bands, pair.ms)
     if options.mtf_gain is not None:
         pair.sampling = replace(pair.sampling, gains=(options.mtf_gain,) * pair.ms.count)
@@ -142,13 +140,13 @@ def _understand(
     return Job(pair, options, known, aoi, fusion, anchors, plan, device, memory, [*pair.warnings, *found])
 
 
-def _fitting(name: str, pair: Pair, hears: Listener) -> Method:
+def _fitting(name: str, device: torch.device, pair: Pair, hears: Listener) -> Method:
     """The method; where the default model was not made for such scenes, the classical one.
 
     Raises:
         ModelError: A model other than the default one does not fit.
     """
-    fusion = method(name)
+    fusion = method(name, device)
     if isinstance(fusion, Learned):
         try:
             fusion.check_fit(pair.sampling)

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from clippan_cli import __version__
-from clippan_cli.errors import Interrupted, ModelError, OutputError, ResourceError
-from clippan_cli.networks.model import RECORD, read_model, save_model
+from clippan_cli.errors import Interrupted, ModelError, OutputError, ResourceError, UsageError
+from clippan_cli.networks.model import RECORD, Model, find_model, read_model, save_model
 from clippan_cli.networks.network import Network
 from clippan_cli.tiling.memory import Memory
 from clippan_cli.tiling.options import Listener
@@ -272,6 +272,19 @@ def check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
         place = place.parent
     if not os.access(place, os.W_OK):
         raise OutputError(f"the folder {place} is not writable", "choose another -o")
+
+
+def begin_from(name: str, folder: Path) -> Model:
+    """The model that a training goes on from.
+
+    Raises:
+        UsageError: There is none, or it is the one to be written.
+        ModelError: Its record cannot be used.
+    """
+    model = find_model(name)
+    if model.folder.resolve() == folder.resolve():
+        raise UsageError(f"{folder} cannot go on from itself", "choose another -o")
+    return model
 
 
 def _trim(log: Path, done: int) -> None:

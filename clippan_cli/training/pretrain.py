@@ -11,12 +11,11 @@ from typing import Any
 import torch
 
 from clippan_cli.errors import UsageError
-from clippan_cli.networks.model import find_model
 from clippan_cli.networks.registry import network
 from clippan_cli.tiling.engine import choose_device
 from clippan_cli.tiling.options import Deaf, Listener
 from clippan_cli.training.draw import Draw
-from clippan_cli.training.loop import Loop, Schedule, check_folder
+from clippan_cli.training.loop import Loop, Schedule, begin_from, check_folder
 from clippan_cli.training.samples import RATIOS, Batch, Source, make_batch
 from clippan_cli.training.sources import image_sources, pair_sources, procedural_sources
 
@@ -99,13 +98,11 @@ def pretrain(
     torch.manual_seed(options.seed)
     begun = {}
     if options.init is not None:
-        model = find_model(options.init)
+        model = begin_from(options.init, folder)
         net = model.load().train().to(device)
         begun = {"init": model.id, "init_sha256": model.sha256}
         if model.bands is not None and options.bands not in (None, model.bands):
             raise UsageError(f"{options.init} serves {model.bands} bands, not {options.bands}", "leave out --bands")
-        if model.folder.resolve() == folder.resolve():
-            raise UsageError(f"{folder} cannot go on from itself", "choose another -o")
         bands = options.bands if model.bands is None else model.bands
         options = replace(options, network=model.network, settings=model.settings, bands=bands)
     else:

@@ -13,7 +13,7 @@ from clippan_cli.errors import InputError
 from clippan_cli.fusion.traits import as_context, from_pixels
 from clippan_cli.networks.network import Context
 from clippan_cli.physics.operators import Operators, curvature, octaves
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Box, Sampling
 from clippan_cli.physics.simulation import degrade, soften
 from clippan_cli.training.draw import Draw
 
@@ -101,7 +101,7 @@ def make_batch(groups: Sequence[Group], size: int, draw: Draw, bands: int | None
 
 def _described(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling) -> Batch:
     batch, bands = ms.shape[:2]
-    whole, small = _whole(pan), _whole(ms)
+    whole, small = Box.whole(pan.shape), Box.whole(ms.shape)
     operators = Operators(sampling, whole, small, device=ms.device)
     one = Operators(sampling.pick(range(batch)), whole, small, device=ms.device)
     low = one.down(pan[:, 0])
@@ -192,12 +192,9 @@ def _seen(
 ) -> Tensor:
     """MS: gains and phases a little off what is stated, noise, and steps of grey."""
     batch, bands = truth.shape[:2]
-
-    def normal(*size: int) -> Tensor:
-        return draw.normal(*size)
-
-    gains = gain * (0.05 * normal(batch, bands, 1) + 0.03 * normal(batch, bands, 2) + 0.05 * normal(batch, 1, 1)).exp()
-    slip = 0.03 * normal(batch, 1, 2) + 0.02 * normal(batch, bands, 2)
+    off = 0.05 * draw.normal(batch, bands, 1) + 0.03 * draw.normal(batch, bands, 2) + 0.05 * draw.normal(batch, 1, 1)
+    gains = gain * off.exp()
+    slip = 0.03 * draw.normal(batch, 1, 2) + 0.02 * draw.normal(batch, bands, 2)
     slip = slip * torch.where(draw.rand(batch, 1, 1) < 0.1, 4.0, 1.0)
     phases = torch.tensor(phase) + ratio * slip
     ms = degrade(truth, ratio, phases.to(truth), gains.clamp(0.05, 0.8).to(truth), shape)
@@ -246,10 +243,6 @@ def _crop(groups: Sequence[Group], side: int, draw: Draw) -> tuple[Source, Tenso
         f"no square of {side} px with contrast and without gaps was found in {_TRIES} tries",
         "leave out images that are mostly nodata or of one colour",
     )
-
-
-def _whole(x: Tensor) -> Box:
-    return Box(Span(0, x.shape[-2]), Span(0, x.shape[-1]))
 
 
 def margin(ratio: float) -> int:

@@ -15,15 +15,16 @@ from torch import Tensor
 
 from clippan_cli.errors import ClippanError, InputError
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Box, Sampling
 from clippan_cli.scene.find import find_scenes
-from clippan_cli.scene.pair import Pair, open_pair
+from clippan_cli.scene.pair import Pair
 from clippan_cli.tiling.options import Listener
-from clippan_cli.tiling.survey import common_box, survey
+from clippan_cli.tiling.survey import Survey
 from clippan_cli.tiling.window import read_window
 from clippan_cli.training.draw import Draw
 from clippan_cli.training.procedural import procedural
 from clippan_cli.training.samples import SIDE, Source
+from clippan_cli.training.scenes import WANTED, opened
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2")
 
@@ -69,16 +70,14 @@ def pair_sources(folders: Iterable[str], hears: Listener) -> list[Source]:
     for folder in folders:
         for name, ms, pan in find_scenes(Path(folder)):
             try:
-                with rasterio.Env(), warnings.catch_warnings():
-                    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                    with open_pair([str(ms)], str(pan)) as pair:
-                        found.append(_pair(name, pair))
+                with opened(ms, pan) as scene:
+                    found.append(_pair(name, *scene))
             except (RasterioError, ClippanError) as error:
                 hears.warn(f"scene {name} is left out: {error}")
     if not found:
         raise InputError(
             f"no scene to learn from in {', '.join(map(str, folders))}",
-            "it takes folders with an MS and a PAN raster in each, such as town/ms.tif and town/pan.tif",
+            WANTED,
         )
     return found
 
@@ -106,11 +105,7 @@ def _image(path: Path, draw: Draw) -> Source:
     return _source(path.name, pixels, None, valid)
 
 
-def _pair(name: str, pair: Pair) -> Source:
-    known = survey(pair, "auto", 2)
-    common = common_box(pair)
-    starts = [span.start + max(0, span.size - _LARGEST) // 2 for span in common]
-    box = Box(*(Span(at, min(span.stop, at + _LARGEST)) for at, span in zip(starts, common, strict=True)))
+def _pair(name: str, pair: Pair, known: Survey, box: Box) -> Source:
     if min(box.shape) < SIDE:
         raise InputError(f"MS of {box.shape[1]} × {box.shape[0]} px is too small", "")
     alone = Sampling.uniform(known.sampling.ratio, known.sampling.centre, (known.sampling.pan_gain,))

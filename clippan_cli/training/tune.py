@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-import rasterio
 import torch
-from rasterio.errors import NotGeoreferencedWarning
 
 from clippan_cli.errors import InputError, UsageError
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
-from clippan_cli.networks.model import find_model
 from clippan_cli.networks.network import Network
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.sampling import Box, Sampling, Span
 from clippan_cli.physics.wald import Reduced, reduce
 from clippan_cli.scene.find import find_scenes
-from clippan_cli.scene.pair import open_pair
 from clippan_cli.tiling.engine import choose_device
 from clippan_cli.tiling.options import Deaf, Listener
-from clippan_cli.tiling.survey import common_box, survey
 from clippan_cli.tiling.window import read_window
 from clippan_cli.training.draw import Draw
-from clippan_cli.training.loop import Loop, Schedule, check_folder
+from clippan_cli.training.loop import Loop, Schedule, begin_from, check_folder
 from clippan_cli.training.samples import Batch
+from clippan_cli.training.scenes import WANTED, opened
 
 TUNES = ("full", "freeze")
 
@@ -37,7 +32,6 @@ _LESSONS = """Tuned from {} ({}) on real scenes one scale down (Wald), where the
 validation in the log is on crops of the same scenes."""
 _SIDE = 32
 _LEAST = 16
-_LARGEST = 1024
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,7 @@ def tune(
         raise UsageError(f"unknown way to tune {options.tune!r}", "known: " + ", ".join(TUNES))
     check_folder(folder, overwrite=options.overwrite, resume=options.resume)
     device = choose_device(options.device)
-    model = find_model(options.init)
+    model = begin_from(options.init, folder)
     net = model.load().to(device)
     if options.tune == "freeze":
         _freeze(net)
@@ -114,8 +108,6 @@ def tune(
         return lessons[chance.below(len(lessons))].crop(chance)
 
     schedule = Schedule(options.iterations, 1, options.rate, options.angle, options.consistency, options.every)
-    if model.folder.resolve() == folder.resolve():
-        raise UsageError(f"{folder} cannot go on from itself", "choose another -o")
     plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
     key = {**plain, "init": model.id, "init_sha256": model.sha256, "sources": {"scenes": len(lessons)}}
     loop = Loop(folder, net, model.network, model.settings, draw, schedule, key, hears, stop or Event())
@@ -163,19 +155,15 @@ def _scenes(folders: Sequence[str]) -> list[tuple[str, Path, Path]]:
     if not found:
         raise InputError(
             f"no scene in {', '.join(folders)}",
-            "it takes folders with an MS and a PAN raster in each, such as town/ms.tif and town/pan.tif",
+            WANTED,
         )
     return found
 
 
 def _lesson(name: str, ms: Path, pan: Path, device: torch.device, hears: Listener) -> _Lesson:
-    with rasterio.Env(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with open_pair([str(ms)], str(pan)) as pair:
-            known = survey(pair, "auto", 2)
-            box = Box(*(_middle(span) for span in common_box(pair)))
-            pan_box = known.sampling.pan_box(box, known.sampling.down_reach, pair.pan.grid.shape)
-            window = read_window(pair, box, pan_box)
+    with opened(ms, pan) as (pair, known, box):
+        pan_box = known.sampling.pan_box(box, known.sampling.down_reach, pair.pan.grid.shape)
+        window = read_window(pair, box, pan_box)
     if window.ms_valid is not None or window.pan_valid is not None:
         raise InputError(f"scene {name} has gaps where it was to be learned", "cut out a part without nodata")
     if min(box.shape) < _LEAST * max(known.sampling.ratio):
@@ -187,9 +175,8 @@ def _lesson(name: str, ms: Path, pan: Path, device: torch.device, hears: Listene
     small = reduce(window.ms / known.scale, window.pan / known.scale, moved)
     small = Reduced(small.ms.to(device), small.pan.to(device), small.truth.to(device), small.sampling)
     hears.say(f"learning from {name}: {small.ms.shape[2]} × {small.ms.shape[1]} px one scale down")
-    whole = Box(Span(0, small.ms.shape[1]), Span(0, small.ms.shape[2]))
-    pan_whole = Box(Span(0, small.pan.shape[0]), Span(0, small.pan.shape[1]))
-    operators = Operators(small.sampling, pan_whole, whole, device=device)
+    whole = Box.whole(small.ms.shape)
+    operators = Operators(small.sampling, Box.whole(small.pan.shape), whole, device=device)
     moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, whole)
     traits = from_moments(moments, small.sampling.gains)
     return _Lesson(small, Traits(*(value.to(small.ms) for value in traits)))
@@ -208,13 +195,6 @@ def _freeze(net: Network) -> None:
     kept = {id(weight) for weight in net.last_weights()}
     for weight in net.parameters():
         weight.requires_grad_(id(weight) in kept)
-
-
-def _middle(span: Span) -> Span:
-    """Where a rotated scene has no collar."""
-    side = min(span.size, _LARGEST)
-    start = span.start + (span.size - side) // 2
-    return Span(start, start + side)
 
 
 def _cut(box: Box) -> tuple[slice, slice]:
