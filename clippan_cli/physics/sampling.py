@@ -121,6 +121,12 @@ class Sampling:
         """Of some bands only, counted from 0."""
         return replace(self, phases=tuple(self.phases[k] for k in bands), gains=tuple(self.gains[k] for k in bands))
 
+    def within(self, ms_box: Box, pan_box: Box) -> Sampling:
+        """The same, counted from the corners of two windows."""
+        moves = [self.ratio[i] * ms_box[i].start - pan_box[i].start for i in (0, 1)]
+        phases = tuple((row + moves[0], col + moves[1]) for row, col in self.phases)
+        return replace(self, phases=phases, nominal=(self.nominal[0] + moves[0], self.nominal[1] + moves[1]))
+
     @property
     def centre(self) -> tuple[float, float]:
         """The bands' mean phase: where the MS image as a whole lies."""

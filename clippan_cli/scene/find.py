@@ -1,24 +1,88 @@
-"""Scenes in a folder: an MS and a PAN raster that lie together."""
+"""Scenes in a folder or in a list: an MS and a PAN raster that belong together."""
 
 from __future__ import annotations
 
+import csv
+import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from clippan_cli.errors import InputError
+
+LISTS = (".csv", ".toml")
+"""Suffixes of files that list scenes."""
 
 _RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt", ".ntf")
 _PAN = re.compile(r"(^|[^a-z])(pan|p\d[a-z]{2}|p|b8|b08)([^a-z]|$)")
 _MS = re.compile(r"(^|[^a-z])(ms|mul|mss|multi|multispectral|m\d[a-z]{2}|xs|m)([^a-z]|$)")
 
 
-def find_scenes(folder: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Name, MS and PAN of every folder below that holds exactly one of each, by their names.
+class Found(NamedTuple):
+    """A scene's files.
 
-    Product names are understood as words: ``ms``, ``mul``, ``mss``, ``xs``, ``M2AS``, and ``pan``, ``P2AS``, ``B8``.
+    Args:
+        name: For people.
+        ms: One raster, or one for each band.
+        pan: The panchromatic raster.
     """
-    for place in sorted({path.parent for path in folder.rglob("*") if path.suffix.lower() in _RASTERS}):
-        rasters = sorted(path for path in place.iterdir() if path.suffix.lower() in _RASTERS)
+
+    name: str
+    ms: tuple[str, ...]
+    pan: str
+
+
+def find_scenes(place: Path) -> list[Found]:
+    """The scenes of a folder, or of a list.
+
+    In a folder every sub-folder counts that holds exactly one MS and one PAN, by their names as words: ``ms``, ``mul``,
+    ``mss``, ``xs``, ``M2AS``, and ``pan``, ``P2AS``, ``B8``. A CSV has the columns ``ms`` and ``pan`` and may have
+    ``name``; a TOML has tables ``[[scene]]`` with the same, whose ``ms`` may be a list of files with a band each. Paths
+    in a list count from where the list lies.
+
+    Raises:
+        InputError: The list cannot be read.
+    """
+    if place.suffix.lower() not in LISTS or place.is_dir():
+        return list(_in_folder(place))
+    try:
+        return [_listed(row, place) for row in _rows(place)]
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(
+            f"cannot use the list {place}: {what}", "it takes ms and pan (and name) of each scene, as CSV or [[scene]]"
+        ) from error
+
+
+def _in_folder(folder: Path) -> Iterator[Found]:
+    # Archives are full of links.
+    for place, _, names in sorted(os.walk(folder, followlinks=True)):
+        rasters = sorted(Path(place, name) for name in names if Path(name).suffix.lower() in _RASTERS)
         pans = [path for path in rasters if _PAN.search(path.stem.lower())]
         others = [path for path in rasters if path not in pans and _MS.search(path.stem.lower())]
         if len(pans) == 1 and len(others) == 1:
-            yield str(place.relative_to(folder)) if place != folder else place.resolve().name, others[0], pans[0]
+            name = os.path.relpath(place, folder) if Path(place) != folder else folder.resolve().name
+            yield Found(name, (str(others[0]),), str(pans[0]))
+
+
+def _rows(place: Path) -> list[dict[str, Any]]:
+    text = place.read_text("utf-8-sig")
+    if place.suffix.lower() == ".csv":
+        return list(csv.DictReader(text.splitlines(), skipinitialspace=True))
+    return list(tomllib.loads(text)["scene"])
+
+
+def _listed(row: dict[str, Any], place: Path) -> Found:
+    ms, pan = row["ms"], row["pan"]
+    files = [ms] if isinstance(ms, str) else list(ms)
+    if not files or not all((*files, pan)):
+        raise ValueError("a scene lacks its ms or its pan")
+    name = row.get("name") or Path(files[0]).parent.name or Path(files[0]).stem
+    return Found(str(name), tuple(_from(place, file) for file in files), _from(place, pan))
+
+
+def _from(place: Path, file: str) -> str:
+    """GDAL's own paths and addresses stay as they are."""
+    return file if file.startswith("/vsi") or "://" in file else str(place.parent / file)

@@ -7,21 +7,21 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-_PANELS = (
-    ("Loss", {"error": "log error", "angle": "log angle"}),
-    ("Validation beside interpolation", {"validation_error": "error", "validation_angle": "spectral angle"}),
-)
-
 
 def draw_curves(log: Path, picture: Path) -> None:
-    """Draw the columns of a training log over its iterations, into a PNG."""
+    """Draw a training log into a PNG: the losses together, then each index of the validation."""
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for place, (title, columns) in enumerate(_PANELS, 1):
-        axes = figure.add_subplot(1, 2, place, title=title, xlabel="iteration")
-        for column, label in columns.items():
-            axes.plot([int(row["iteration"]) for row in rows], [float(row[column]) for row in rows], label=label)
+    columns = list(rows[0])
+    middle = columns.index("gradient")
+    panels = [("losses", columns[3:middle]), *((name.replace("_", " "), [name]) for name in columns[middle + 1 :])]
+    figure = Figure(figsize=(4.5 * len(panels), 4))
+    figure.subplots_adjust(left=0.25 / len(panels), right=1 - 0.1 / len(panels), wspace=0.25)
+    for place, (title, shown) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), place, title=title, xlabel="iteration")
+        for name in shown:
+            axes.plot([int(row["iteration"]) for row in rows], [float(row[name]) for row in rows], label=name)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if len(shown) > 1:
+            axes.legend()
     figure.savefig(picture, dpi=100)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from clippan_cli.training.samples import Batch
+from clippan_cli.training.samples import Batch, Pairs
 
 _LEAST_ERROR = 1e-6
 _LEAST_ANGLE = 1e-4
 
 
-def back_projected(out: Tensor, batch: Batch, steps: int) -> Tensor:
+def back_projected(out: Tensor, batch: Pairs, steps: int) -> Tensor:
     """As every product ends: ``out ← out + U(m - D(out))``, inside the graph.
 
     Args:

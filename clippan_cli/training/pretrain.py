@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from clippan_cli.errors import UsageError
+from clippan_cli.networks.model import RECORD
 from clippan_cli.networks.registry import network
 from clippan_cli.tiling.engine import choose_device
 from clippan_cli.tiling.options import Deaf, Listener
@@ -18,6 +19,7 @@ from clippan_cli.training.draw import Draw
 from clippan_cli.training.loop import Loop, Schedule, begin_from, check_folder
 from clippan_cli.training.samples import RATIOS, Batch, Source, make_batch
 from clippan_cli.training.sources import image_sources, pair_sources, procedural_sources
+from clippan_cli.training.supervised import ModelProduct, Supervised
 
 _SHARES = {"images": 0.5, "scenes": 0.2, "procedural": 0.3}
 _PROCEDURAL = 48
@@ -93,7 +95,7 @@ def pretrain(
         Interrupted: ``stop`` was set.
     """
     options, folder, hears = options or PretrainOptions(), Path(output), listener or Deaf()
-    check_folder(folder, overwrite=options.overwrite, resume=options.resume)
+    check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
     device = choose_device(options.device)
     torch.manual_seed(options.seed)
     begun = {}
@@ -118,12 +120,11 @@ def pretrain(
 
     counts = {name: len(found) for name, found in sources.items()}
     key = {**_key(options), **begun, "sources": counts}
-    schedule = Schedule(
-        options.iterations, options.batch, options.rate, options.angle, options.consistency, options.every
-    )
-    loop = Loop(folder, net, options.network, options.settings, draw, schedule, key, hears, stop or Event())
     recipe = {**_plain(options), **begun, "command": _command(folder, options), "sources": counts}
-    return loop.run(options.resume, recipe, (min(RATIOS), _LARGEST_RATIO), _LESSONS)
+    product = ModelProduct(options.network, options.settings, (min(RATIOS), _LARGEST_RATIO), recipe, _LESSONS)
+    task = Supervised(draw, options.angle, options.consistency)
+    schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
+    return Loop(folder, net, task, product, schedule, key, hears, stop or Event()).run(options.resume)
 
 
 def _gather(options: PretrainOptions, hears: Listener) -> dict[str, Sequence[Source]]:

@@ -51,13 +51,12 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Pairs and their truth.
+class Pairs:
+    """MS and PAN as a network takes them.
 
     Args:
         ms: ``(B, C, h, w)``.
         pan: ``(B, 1, H, W)``.
-        truth: ``(B, C, H, W)``.
         ms_up: ``(B, C, H, W)``, MS interpolated.
         context: Of the scene, as a network may ask for it.
         operators: Between MS and PAN, for all bands of all samples at once.
@@ -65,10 +64,20 @@ class Batch:
 
     ms: Tensor
     pan: Tensor
-    truth: Tensor
     ms_up: Tensor
     context: Context
     operators: Operators
+
+
+@dataclass(frozen=True)
+class Batch(Pairs):
+    """Pairs and their truth.
+
+    Args:
+        truth: ``(B, C, H, W)``.
+    """
+
+    truth: Tensor
 
 
 Group = tuple[float, Sequence[Source]]
@@ -113,7 +122,7 @@ def _described(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling) -> Ba
     features = torch.stack([ms, pan_low, top, pan_top, mid, pan_mid, curve_top], 2)
     gains = torch.tensor(sampling.gains).view(batch, bands)
     context = as_context(from_pixels(features, gains), one.up(low)[:, None], sampling.ratio[0])
-    return Batch(ms, pan, truth, operators.up(ms.flatten(0, 1)).view_as(truth), context, operators)
+    return Batch(ms, pan, operators.up(ms.flatten(0, 1)).view_as(truth), context, operators, truth)
 
 
 def _scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,6 @@ from torch import Tensor
 from clippan_cli.errors import ClippanError, InputError
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.sampling import Box, Sampling
-from clippan_cli.scene.find import find_scenes
 from clippan_cli.scene.pair import Pair
 from clippan_cli.tiling.options import Listener
 from clippan_cli.tiling.survey import Survey
@@ -24,7 +23,7 @@ from clippan_cli.tiling.window import read_window
 from clippan_cli.training.draw import Draw
 from clippan_cli.training.procedural import procedural
 from clippan_cli.training.samples import SIDE, Source
-from clippan_cli.training.scenes import WANTED, opened
+from clippan_cli.training.scenes import WANTED, opened, wanted
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2")
 
@@ -67,18 +66,14 @@ def pair_sources(folders: Iterable[str], hears: Listener) -> list[Source]:
         InputError: There is none that can be used.
     """
     found = []
-    for folder in folders:
-        for name, ms, pan in find_scenes(Path(folder)):
-            try:
-                with opened(ms, pan) as scene:
-                    found.append(_pair(name, *scene))
-            except (RasterioError, ClippanError) as error:
-                hears.warn(f"scene {name} is left out: {error}")
+    for scene in wanted(list(folders)):
+        try:
+            with opened(scene) as parts:
+                found.append(_pair(scene.name, *parts))
+        except (RasterioError, ClippanError) as error:
+            hears.warn(f"scene {scene.name} is left out: {error}")
     if not found:
-        raise InputError(
-            f"no scene to learn from in {', '.join(map(str, folders))}",
-            WANTED,
-        )
+        raise InputError(f"no scene to learn from in {', '.join(map(str, folders))}", WANTED)
     return found
 
 

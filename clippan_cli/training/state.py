@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,29 @@ from clippan_cli.errors import ModelError, OutputError
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best net so far.
+
+    Args:
+        score: The less the better.
+        iteration: When.
+        weights: Its state.
+    """
+
+    score: float
+    iteration: int
+    weights: dict[str, Tensor]
+
+
 def save_state(
-    path: Path, iteration: int, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, key: dict[str, Any]
+    path: Path,
+    iteration: int,
+    net: nn.Module,
+    mean: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    key: dict[str, Any],
+    best: Best | None = None,
 ) -> None:
     """Write beside, then rename.
 
@@ -29,10 +51,13 @@ def save_state(
     for name, weight in net.named_parameters():
         # A weight that no sample has needed yet has no state.
         tensors |= {f"{moment}.{name}": value for moment, value in optimiser.state[weight].items()}
+    document = {"iteration": str(iteration), "key": json.dumps(key, sort_keys=True)}
+    if best is not None:
+        tensors |= {f"best.{name}": value for name, value in best.weights.items()}
+        document |= {"best": json.dumps([best.score, best.iteration])}
     working = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        document = {"iteration": str(iteration), "key": json.dumps(key, sort_keys=True)}
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, working, document)
         working.replace(path)
     except (OSError, SafetensorError) as error:
@@ -44,8 +69,8 @@ def save_state(
 
 def load_state(
     path: Path, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, key: dict[str, Any]
-) -> int:
-    """Continue where :func:`save_state` left; the iteration.
+) -> tuple[int, Best | None]:
+    """Continue where :func:`save_state` left; the iteration, and the best net so far.
 
     Raises:
         ModelError: The checkpoint is damaged, or of a training with other settings.
@@ -56,8 +81,10 @@ def load_state(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         check_key(json.loads(document["key"]), key, path)
         for prefix, module in (("net.", net), ("mean.", mean)):
-            module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+            module.load_state_dict(_part(tensors, prefix))
         iteration = int(document["iteration"])
+        score, when = json.loads(document.get("best", "[0, 0]"))
+        best = Best(score, when, _part(tensors, "best.")) if "best" in document else None
         for name, weight in net.named_parameters():
             known = {moment: f"{moment}.{name}" for moment in _MOMENTS if f"{moment}.{name}" in tensors}
             optimiser.state[weight] = {
@@ -65,7 +92,11 @@ def load_state(
             }
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the checkpoint {path} cannot be used: {error}", "start again with --overwrite") from error
-    return iteration
+    return iteration, best
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def check_key(former: dict[str, Any], key: dict[str, Any], path: Path) -> None:

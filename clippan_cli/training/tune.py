@@ -13,18 +13,20 @@ import torch
 from clippan_cli.errors import InputError, UsageError
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
+from clippan_cli.networks.model import RECORD
 from clippan_cli.networks.network import Network
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.physics.wald import Reduced, reduce
-from clippan_cli.scene.find import find_scenes
+from clippan_cli.scene.find import Found
 from clippan_cli.tiling.engine import choose_device
 from clippan_cli.tiling.options import Deaf, Listener
 from clippan_cli.tiling.window import read_window
 from clippan_cli.training.draw import Draw
 from clippan_cli.training.loop import Loop, Schedule, begin_from, check_folder
 from clippan_cli.training.samples import Batch
-from clippan_cli.training.scenes import WANTED, opened
+from clippan_cli.training.scenes import opened, wanted
+from clippan_cli.training.supervised import ModelProduct, Supervised
 
 TUNES = ("full", "freeze")
 
@@ -93,13 +95,13 @@ def tune(
     hears, folder = listener or Deaf(), Path(output)
     if options.tune not in TUNES:
         raise UsageError(f"unknown way to tune {options.tune!r}", "known: " + ", ".join(TUNES))
-    check_folder(folder, overwrite=options.overwrite, resume=options.resume)
+    check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
     device = choose_device(options.device)
     model = begin_from(options.init, folder)
     net = model.load().to(device)
     if options.tune == "freeze":
         _freeze(net)
-    lessons = [_lesson(name, ms, pan, device, hears) for name, ms, pan in _scenes(scenes)]
+    lessons = [_lesson(scene, device, hears) for scene in wanted(scenes)]
     for lesson in lessons:
         model.check_fit(len(lesson.pair.ms), max(lesson.pair.sampling.ratio))
 
@@ -107,14 +109,16 @@ def tune(
         chance = Draw(options.seed * 1_000_003 + number)
         return lessons[chance.below(len(lessons))].crop(chance)
 
-    schedule = Schedule(options.iterations, 1, options.rate, options.angle, options.consistency, options.every)
     plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
     key = {**plain, "init": model.id, "init_sha256": model.sha256, "sources": {"scenes": len(lessons)}}
-    loop = Loop(folder, net, model.network, model.settings, draw, schedule, key, hears, stop or Event())
     words = " ".join(f"--{name} {value}" for name, value in plain.items() if name not in ("init", "seed"))
     command = f"clippan train --scenes SCENE --init {model.id} {words} --seed {options.seed} -o {folder.name}"
     recipe = {**key, "batch": 1, "command": command}
-    return loop.run(options.resume, recipe, model.ratios, _LESSONS.format(model.id, options.tune))
+    said = _LESSONS.format(model.id, options.tune)
+    product = ModelProduct(model.network, model.settings, model.ratios, recipe, said)
+    task = Supervised(draw, options.angle, options.consistency)
+    schedule = Schedule(options.iterations, 1, options.rate, options.every)
+    return Loop(folder, net, task, product, schedule, key, hears, stop or Event()).run(options.resume)
 
 
 _ASIDE = ("overwrite", "resume", "device", "every")
@@ -147,21 +151,12 @@ class _Lesson:
         operators = Operators(sampling, pan_box, ms_box, device=ms.device)
         low = Operators(sampling.common, pan_box, ms_box, device=ms.device).low_pass(pan)
         context = as_context(self.traits, low[None], max(sampling.ratio))
-        return Batch(ms[None], pan[None, None], truth[None], operators.up(ms)[None], context, operators)
+        return Batch(ms[None], pan[None, None], operators.up(ms)[None], context, operators, truth[None])
 
 
-def _scenes(folders: Sequence[str]) -> list[tuple[str, Path, Path]]:
-    found = [scene for folder in folders for scene in find_scenes(Path(folder))]
-    if not found:
-        raise InputError(
-            f"no scene in {', '.join(folders)}",
-            WANTED,
-        )
-    return found
-
-
-def _lesson(name: str, ms: Path, pan: Path, device: torch.device, hears: Listener) -> _Lesson:
-    with opened(ms, pan) as (pair, known, box):
+def _lesson(scene: Found, device: torch.device, hears: Listener) -> _Lesson:
+    name = scene.name
+    with opened(scene) as (pair, known, box):
         pan_box = known.sampling.pan_box(box, known.sampling.down_reach, pair.pan.grid.shape)
         window = read_window(pair, box, pan_box)
     if window.ms_valid is not None or window.pan_valid is not None:
@@ -171,8 +166,7 @@ def _lesson(name: str, ms: Path, pan: Path, device: torch.device, hears: Listene
             f"scene {name}: MS of {box.shape[1]} × {box.shape[0]} px is too small to learn from",
             f"it takes {int(_LEAST * max(known.sampling.ratio))} px a side",
         )
-    moved = _at(known.sampling, box, pan_box)
-    small = reduce(window.ms / known.scale, window.pan / known.scale, moved)
+    small = reduce(window.ms / known.scale, window.pan / known.scale, known.sampling.within(box, pan_box))
     small = Reduced(small.ms.to(device), small.pan.to(device), small.truth.to(device), small.sampling)
     hears.say(f"learning from {name}: {small.ms.shape[2]} × {small.ms.shape[1]} px one scale down")
     whole = Box.whole(small.ms.shape)
@@ -180,14 +174,6 @@ def _lesson(name: str, ms: Path, pan: Path, device: torch.device, hears: Listene
     moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, whole)
     traits = from_moments(moments, small.sampling.gains)
     return _Lesson(small, Traits(*(value.to(small.ms) for value in traits)))
-
-
-def _at(sampling: Sampling, ms_box: Box, pan_box: Box) -> Sampling:
-    """The sampling of windows, counted from their own corners."""
-    moves = [sampling.ratio[i] * ms_box[i].start - pan_box[i].start for i in (0, 1)]
-    phases = tuple((row + moves[0], col + moves[1]) for row, col in sampling.phases)
-    nominal = (sampling.nominal[0] + moves[0], sampling.nominal[1] + moves[1])
-    return Sampling(sampling.ratio, phases, sampling.gains, sampling.pan_gain, nominal)
 
 
 def _freeze(net: Network) -> None:

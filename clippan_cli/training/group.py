@@ -1,0 +1,85 @@
+"""Processes that train one net together (torchrun)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among its fellows; alone, everything here does nothing.
+
+    Args:
+        rank: Which it is.
+        size: How many there are.
+        device: Where it computes.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the one that writes."""
+        return self.rank == 0
+
+    def share(self, size: int) -> range:
+        """Which of the pairs of a step are this process's."""
+        return range(self.rank, size, self.size)
+
+    def average(self, weights: Iterable[nn.Parameter]) -> None:
+        """Average the gradients over the processes, all in one message."""
+        if self.size == 1:
+            return
+        known = [weight for weight in weights if weight.grad is not None]
+        flat = torch.cat([weight.grad.flatten() for weight in known if weight.grad is not None])
+        dist.all_reduce(flat)
+        parts = torch.split(flat / self.size, [weight.numel() for weight in known])
+        for weight, part in zip(known, parts, strict=True):
+            weight.grad = part.view_as(weight)
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """Average numbers over the processes."""
+        if self.size == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(shared)
+        return (shared / self.size).tolist()
+
+    def any(self, said: bool) -> bool:
+        """Whether one of them says so."""
+        return said if self.size == 1 else self.mean([float(said)])[0] > 0
+
+    def wait(self) -> None:
+        """Until all have come so far."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Group]:
+    """The group that torchrun has set up, or a process alone.
+
+    Args:
+        device: Of the training: with several GPUs, each process takes its own.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Group(device=device)
+        return
+    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if device.type == "cuda" else device
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    try:
+        yield Group(dist.get_rank(), size, own)
+    finally:
+        dist.destroy_process_group()
