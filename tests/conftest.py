@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -160,3 +161,13 @@ def read(path: str) -> NDArray[Any]:
     """All pixels."""
     with rasterio.open(path) as source:
         return np.asarray(source.read())
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The configuration of a CLIP that is small enough for tests; its weights are made by a seed."""
+    path = tmp_path_factory.mktemp("clip") / "tiny.json"
+    vision = {"image_size": 64, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    path.write_text(json.dumps({"embed_dim": 32, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}))
+    return str(path)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from clippan_cli.metrics.reference import ergas, mpsnr, sam, scc, ssim
+from clippan_cli.supervision.encoder import import_torchvision
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -48,6 +49,7 @@ def test_masked_pixels_do_not_count() -> None:
 
 
 def test_against_torchmetrics() -> None:
+    import_torchvision()
     image = pytest.importorskip("torchmetrics.functional.image")
     truth = random(4, 64, 64)
     fused = truth + 0.1 * random(4, 64, 64, seed=1)
