@@ -7,16 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["AssessOptions", "Options", "PretrainOptions", "__version__", "assess", "explain", "pretrain", "sharpen"]
+__all__ = [
+    "AdaptOptions",
+    "AssessOptions",
+    "Options",
+    "PretrainOptions",
+    "TrainOptions",
+    "__version__",
+    "adapt",
+    "assess",
+    "explain",
+    "pretrain",
+    "sharpen",
+    "train",
+]
 
 if TYPE_CHECKING:
     from clippan_cli.assessment.assess import assess
     from clippan_cli.assessment.options import AssessOptions
     from clippan_cli.tiling.options import Options
     from clippan_cli.tiling.sharpen import explain, sharpen
+    from clippan_cli.training.adapt import AdaptOptions, adapt
+    from clippan_cli.training.fullres import TrainOptions, train
     from clippan_cli.training.pretrain import PretrainOptions, pretrain
 
 _HOMES = {
+    "AdaptOptions": "clippan_cli.training.adapt",
+    "adapt": "clippan_cli.training.adapt",
+    "TrainOptions": "clippan_cli.training.fullres",
+    "train": "clippan_cli.training.fullres",
     "AssessOptions": "clippan_cli.assessment.options",
     "assess": "clippan_cli.assessment.assess",
     "Options": "clippan_cli.tiling.options",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from clippan_cli import __version__
+from clippan_cli.cli.adapt import adapt
 from clippan_cli.cli.assess import assess
 from clippan_cli.cli.console import fail
 from clippan_cli.cli.info import info
@@ -36,8 +37,9 @@ app = typer.Typer(
 )
 app.command()(sharpen)
 app.command()(assess)
-app.command()(pretrain)
+app.command()(adapt)
 app.command()(train)
+app.command()(pretrain)
 app.command()(info)
 app.add_typer(models, name="models")
 

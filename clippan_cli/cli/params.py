@@ -79,6 +79,37 @@ InGraph = Annotated[int, typer.Option("--consistency", min=0, max=20, help="Back
 Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")]
 Every = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
 ResumeTraining = Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped or killed.")]
+Scenes = Annotated[
+    list[str],
+    typer.Option(
+        help="Folder with an MS and a PAN raster, or with folders of such; or a CSV or TOML that lists them.",
+        metavar="DIR|LIST",
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Tiles in a step.")]
+Readers = Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes that read tiles; 0: none of their own.")]
+Clip = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="CLIP's architecture, as open_clip names it, or its configuration.")
+]
+ClipWeights = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CLIPPAN_CLIP_WEIGHTS", metavar="FILE|TAG|none", help="CLIP's weights; none: untrained, for trials only."
+    ),
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch CLIP's weights if they are not on this machine.")]
+Precision = Annotated[str, typer.Option(metavar="fp32|bf16", help="Of CLIP.")]
+MsInput = Annotated[
+    str, typer.Option("--ms-input", metavar="conv|pca|rgb|gbnir", help="How MS bands become CLIP's three channels.")
+]
+Prompt = Annotated[str, typer.Option(metavar="NAME", help="Wording for HRMS: wald, khan, first, second, noise …")]
+PromptFile = Annotated[
+    str | None, typer.Option("--prompts", metavar="FILE", help="TOML with wordings of your own.", show_default=False)
+]
+Loss = Annotated[
+    list[str] | None,
+    typer.Option("--loss", metavar="NAME=WEIGHT", help="Weight of a loss; 0 switches it off.", show_default=False),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 Jobs = Annotated[str, typer.Option("-j", "--jobs", envvar="CLIPPAN_JOBS", metavar="N|ALL_CPUS", help="Threads.")]
 GdalConfig = Annotated[
@@ -211,6 +242,37 @@ def parse_pairs(texts: list[str] | None, option: str, example: str) -> dict[str,
             raise UsageError(f"{option} {text!r} is not NAME=VALUE", f"for example {option} {example}")
         pairs[key.upper()] = value
     return pairs
+
+
+def parse_losses(texts: list[str] | None) -> dict[str, float]:
+    """Weights of losses by their names.
+
+    Raises:
+        UsageError: Not a weight.
+    """
+    weights = {}
+    for name, text in parse_pairs(texts, "--loss", "language=0.1").items():
+        try:
+            weights[name.lower()] = float(text)
+            if not 0 <= weights[name.lower()] < math.inf:
+                raise ValueError(text)
+        except ValueError as error:
+            raise UsageError(f"--loss {name.lower()}={text}: not a weight", "0, or a number above it") from error
+    return weights
+
+
+def parse_settings(texts: list[str] | None) -> dict[str, int | float | str]:
+    """Settings of a network; numbers are numbers."""
+    return {name.lower(): _value(text) for name, text in parse_pairs(texts, "--set", "width=32").items()}
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def as_json(document: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from clippan_cli.cli.params import (
     Seed,
     as_json,
     check_resume,
-    parse_pairs,
+    parse_settings,
 )
 
 _Folder = Annotated[str, typer.Option("-o", "--output", help="The model's folder.", metavar="DIR", show_default=False)]
@@ -81,7 +81,7 @@ def pretrain(
         scenes=tuple(scenes or ()),
         init=init,
         network=network,
-        settings={name.lower(): _value(text) for name, text in parse_pairs(settings, "--set", "width=32").items()},
+        settings=parse_settings(settings),
         bands=bands,
         iterations=iterations,
         batch=batch,
@@ -101,13 +101,3 @@ def pretrain(
         as_json(document)
     else:
         typer.echo(document["output"])
-
-
-def _value(text: str) -> int | float | str:
-    """A number if it is one."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

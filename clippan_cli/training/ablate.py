@@ -1,0 +1,210 @@
+"""What each part of CLIPPan is worth: the paper's tables 2 to 5, on the scenes at hand, with their spread."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from clippan_cli.errors import OutputError, UsageError
+from clippan_cli.fusion.method import Method
+from clippan_cli.fusion.registry import method
+from clippan_cli.supervision.encoder import Encoder
+from clippan_cli.supervision.projector import INPUTS
+from clippan_cli.supervision.prompts import wordings
+from clippan_cli.supervision.supervisor import load_supervisor
+from clippan_cli.tiling.engine import choose_device
+from clippan_cli.tiling.options import Deaf, Listener
+from clippan_cli.training.adapt import REFERENCE, AdaptOptions, adapt_on
+from clippan_cli.training.fullres import (
+    LOSSES,
+    NONE,
+    Ground,
+    TrainOptions,
+    loss_weights,
+    taught_by,
+    tile_side,
+    train_on,
+)
+from clippan_cli.training.group import Group
+from clippan_cli.training.sites import Site, open_sites
+
+TABLES = ("losses", "stage1", "input", "prompts")
+"""The paper's tables 2, 3, 4 and 5."""
+
+TABLE = "ablation.csv"
+
+_INDICES = ("hqnr", "d_rho", "r_ergas")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One line of a table.
+
+    Args:
+        name: For people.
+        adapting: How its supervisor is made.
+        training: How it trains.
+    """
+
+    name: str
+    adapting: AdaptOptions
+    training: TrainOptions
+
+
+def variants(table: str, options: TrainOptions) -> list[Variant]:
+    """The lines of a table.
+
+    Raises:
+        UsageError: There is no such table.
+    """
+    if table not in TABLES:
+        raise UsageError(f"unknown table {table!r}", "known: " + ", ".join(TABLES))
+    adapting = options.adapting
+    if table == "losses":
+        weights = {**LOSSES, **loss_weights(options)}
+        weights["spatial"] = weights["spatial"] or 1.0
+        kinds = ("spectral", "spatial", "quality")
+        lines = {
+            "spectral + spatial": kinds[:2],
+            "quality": kinds[2:],
+            "all three": kinds,
+            "+ language": (*kinds, "language"),
+            "+ teacher": (*kinds, "teacher"),
+            "+ language + teacher": (*kinds, "language", "teacher"),
+        }
+        return [
+            *(
+                Variant(name, adapting, replace(options, losses={key: weights[key] * (key in kept) for key in weights}))
+                for name, kept in lines.items()
+            ),
+            Variant("as given", adapting, options),
+        ]
+    if table == "stage1":
+        zero = {"type": 0.0, "scene": 0.0, "fusion": 0.0}
+        steps = {"scene": ("scene",), "+ type": ("scene", "type"), "+ fusion": ("scene", "type", "fusion")}
+        standard = {"type": 1.0, "scene": 1.0, "fusion": 10.0}
+        return [
+            Variant("no language", adapting, replace(options, supervisor=NONE)),
+            *(
+                Variant(name, replace(adapting, losses={**zero, **{key: standard[key] for key in kept}}), options)
+                for name, kept in steps.items()
+            ),
+        ]
+    if table == "input":
+        return [Variant(kind, replace(adapting, ms_input=kind), options) for kind in INPUTS]
+    return [Variant(name, replace(adapting, prompt=name), options) for name in wordings()]
+
+
+def ablate(
+    scenes: Sequence[str],
+    output: str | Path,
+    table: str,
+    options: TrainOptions,
+    seeds: int,
+    listener: Listener | None = None,
+    stop: Event | None = None,
+) -> dict[str, Any]:
+    """Train every variant of a table alike, with several seeds.
+
+    Args:
+        scenes: Folders of scenes, or lists.
+        output: A folder for the table and for all that is trained.
+        table: One of :data:`TABLES`.
+        options: What the variants have in common.
+        seeds: How many.
+        listener: Hears of progress.
+        stop: Set it to stop after the step in work.
+
+    Returns:
+        The table: for each line, means over the seeds and their standard deviations.
+
+    Raises:
+        UsageError: There is no such table.
+        OutputError: The folder holds a table already.
+    """
+    hears, folder, halt = listener or Deaf(), Path(output), stop or Event()
+    lines = variants(table, options)
+    if (folder / TABLE).exists() and not options.overwrite:
+        raise OutputError(f"{folder} holds a table", "choose another -o, or replace it with --overwrite")
+    group = Group(device=choose_device(options.device))
+    sites, encoder = _prepared(scenes, options, lines, group, hears)
+    rows = []
+    for line in lines:
+        found = []
+        for seed in range(seeds):
+            hears.say(f"{line.name}, seed {seed}")
+            place = folder / f"{line.name.replace(' ', '_')}-{seed}"
+            found.append(_one(line, seed, place, sites, encoder, group, hears, halt))
+        rows.append({"variant": line.name, **_summary(found)})
+    reference = {name: dict(row) for name, row in found[0].items() if name != "model"}
+    _write(folder / TABLE, rows)
+    return {"output": str(folder), "table": table, "seeds": seeds, "rows": rows, "beside": reference}
+
+
+def _prepared(
+    scenes: Sequence[str], options: TrainOptions, lines: Sequence[Variant], group: Group, hears: Listener
+) -> tuple[list[Site], Encoder | None]:
+    """Scenes, surveyed once, and CLIP, read once."""
+    needed = any(loss_weights(line.training)["language"] for line in lines)
+    how = options.adapting
+    encoder = Encoder(how.clip, how.clip_weights, download=how.download, precision=how.precision) if needed else None
+    weights = {name: max(loss_weights(line.training)[name] for line in lines) for name in loss_weights(options)}
+    methods: dict[str, Method] = {REFERENCE: method(REFERENCE), **taught_by(options, weights, group.device)}
+    side = tile_side(None) if encoder is None else encoder.side
+    return open_sites(scenes, side, methods, hears), encoder
+
+
+def _one(
+    line: Variant,
+    seed: int,
+    place: Path,
+    sites: Sequence[Site],
+    encoder: Encoder | None,
+    group: Group,
+    hears: Listener,
+    stop: Event,
+) -> dict[str, dict[str, float]]:
+    """Adapt, train, and say how it stands on the tiles kept aside."""
+    supervisor = None
+    if encoder is not None and loss_weights(line.training)["language"]:
+        path = place / "supervisor"
+        adapting = replace(line.adapting, seed=seed, overwrite=True, resume=False, device=line.training.device)
+        adapt_on(sites, encoder, path, adapting, Deaf(), stop)
+        supervisor = load_supervisor(path, clip_weights=adapting.clip_weights)
+    side = tile_side(None) if encoder is None else encoder.side
+    options = replace(line.training, seed=seed, overwrite=True, resume=False)
+    document = train_on(Ground(sites, side, supervisor), place, options, group, Deaf(), stop)
+    held: dict[str, dict[str, float]] = document["training"]["held_out"]
+    hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in _INDICES))
+    return held
+
+
+def _summary(found: Sequence[dict[str, dict[str, float]]]) -> dict[str, float]:
+    """Mean and standard deviation of each index over the seeds."""
+    row = {}
+    for name in _INDICES:
+        values = [held["model"][name] for held in found]
+        row[name] = round(statistics.fmean(values), 5)
+        row[f"{name}_sd"] = round(statistics.stdev(values), 5) if len(values) > 1 else 0.0
+    return row
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def as_lines(document: dict[str, Any]) -> Iterator[str]:
+    """The table for people."""
+    yield f"{'':<24}" + "".join(f"{name:>18}" for name in _INDICES)
+    for name, row in document["beside"].items():
+        yield f"{name:<24}" + "".join(f"{row[index]:>18.4f}" for index in _INDICES)
+    for row in document["rows"]:
+        yield f"{row['variant']:<24}" + "".join(f"{row[i]:>10.4f} ±{row[f'{i}_sd']:.4f}" for i in _INDICES)

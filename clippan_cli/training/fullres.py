@@ -1,0 +1,424 @@
+"""Stage II of CLIPPan: train a network on real scenes at full resolution, under the supervisor's eye."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clippan_cli.errors import UsageError
+from clippan_cli.fusion.consistency import back_project
+from clippan_cli.fusion.method import Method
+from clippan_cli.fusion.registry import DEFAULT, method
+from clippan_cli.networks.model import RECORD, Model
+from clippan_cli.networks.network import Network
+from clippan_cli.networks.registry import network
+from clippan_cli.supervision.supervisor import RECORD as SUPERVISOR_RECORD
+from clippan_cli.supervision.supervisor import Supervisor, load_supervisor, read_record
+from clippan_cli.tiling.engine import choose_device
+from clippan_cli.tiling.options import Deaf, Listener
+from clippan_cli.training.adapt import AdaptOptions, adapt, chosen_weights
+from clippan_cli.training.group import Group, joined
+from clippan_cli.training.loop import Loop, Schedule, Task, begin_from, check_folder
+from clippan_cli.training.losses import back_projected
+from clippan_cli.training.page import PICTURES, draw_page, draw_tile
+from clippan_cli.training.sites import Site, open_sites
+from clippan_cli.training.supervised import ModelProduct, fused
+from clippan_cli.training.tiles import Tiles, TileStream, held_tiles
+from clippan_cli.training.unsupervised import (
+    DEGRADATIONS,
+    imitation_loss,
+    judge,
+    quality_loss,
+    spatial_loss,
+    spectral_loss,
+    structural_loss,
+)
+
+LOSSES = {"language": 0.05, "spectral": 1.0, "spatial": 0.0, "quality": 0.2, "structure": 0.02, "teacher": 0.2}
+"""L_d, L_spec, L_spat, L_QNR, λ-PNN's structure and the teacher, with their weights (CLIPPan's Table 2).
+
+The teacher is for networks that begin anew: one that begins as its own teacher would only be held back.
+"""
+
+ANCHORS = ("mtf-glp-hpm-r", "gsa")
+"""Classical methods that a validation stands beside."""
+
+NONE = "none"
+"""No supervisor, or no teacher."""
+
+_HELD = 16
+_WARM = (0.2, 0.4)
+_SIDE = 192
+_RATIOS = (1.5, 8.0)
+_INDICES = ("hqnr", "d_rho", "r_ergas")
+_LESSONS = """Trained on tiles of {} real scenes at full resolution, without a truth: {}."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    Args:
+        init: The model to begin with: a shipped one's id, or a folder; None to begin anew with ``network``.
+        network: Name of the architecture, when it begins anew.
+        settings: What to make it with.
+        supervisor: Its folder; ``"none"`` for none; None to adapt one first.
+        adapting: How to adapt it then.
+        clip_weights: Where the supervisor's CLIP lies now; None for where it was.
+        losses: Weights of the losses, by name; those that are not named keep theirs, 0 switches one off.
+        degradation: How the spectral loss sees MS: ``"mtf"`` or ``"bicubic"``.
+        teacher: A model or method to imitate, or ``"none"``.
+        keep_teacher: Whether its weight stays, instead of falling to 0.
+        iterations: Steps of the optimiser.
+        batch: Tiles in a step, over all processes.
+        rate: Highest learning rate.
+        consistency: Back-projections inside the graph.
+        seed: Of everything random.
+        every: Steps between checkpoints and validations.
+        jobs: Processes that read tiles.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        overwrite: Whether an existing model may be replaced.
+        resume: Whether to continue a training that was stopped.
+    """
+
+    init: str | None = DEFAULT
+    network: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    supervisor: str | None = None
+    adapting: AdaptOptions = field(default_factory=AdaptOptions)
+    clip_weights: str | None = None
+    losses: Mapping[str, float] = field(default_factory=dict)
+    degradation: str = "mtf"
+    teacher: str = DEFAULT
+    keep_teacher: bool = False
+    iterations: int = 300
+    batch: int = 4
+    rate: float = 5e-4
+    consistency: int = 2
+    seed: int = 0
+    every: int = 50
+    jobs: int = 2
+    device: str = "auto"
+    overwrite: bool = False
+    resume: bool = False
+
+
+_ASIDE = ("overwrite", "resume", "device", "every", "jobs", "supervisor", "adapting", "clip_weights", "losses", "init")
+
+
+def train(
+    scenes: Sequence[str],
+    output: str | Path,
+    options: TrainOptions | None = None,
+    listener: Listener | None = None,
+    stop: Event | None = None,
+) -> dict[str, Any]:
+    """Train a network on tiles of real scenes at full resolution.
+
+    Under torchrun, all processes train together; the first writes.
+
+    Args:
+        scenes: Folders of scenes, or lists.
+        output: The folder of the new model.
+        options: How.
+        listener: Hears of progress.
+        stop: Set it to stop after the step in work; ``resume`` continues.
+
+    Returns:
+        The model's record.
+
+    Raises:
+        UsageError: An option means nothing.
+        InputError: No scene can be used.
+        ModelError: Model, supervisor or CLIP cannot be used, or the loss is not finite.
+        OutputError: The model cannot be written.
+        Interrupted: ``stop`` was set.
+    """
+    options, folder, hears = options or TrainOptions(), Path(output), listener or Deaf()
+    weights = loss_weights(options)
+    check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
+    with joined(choose_device(options.device)) as group:
+        if options.batch % group.size:
+            raise UsageError(
+                f"--batch {options.batch} cannot be shared by {group.size} processes", "give a multiple of their number"
+            )
+        hears = hears if group.leads else Deaf()
+        supervisor = _supervisor(scenes, folder, options, weights, group, hears, stop)
+        side = tile_side(supervisor)
+        ground = Ground(open_sites(scenes, side, taught_by(options, weights, group.device), hears), side, supervisor)
+        return train_on(ground, folder, options, group, hears, stop or Event())
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What several trainings can share.
+
+    Args:
+        sites: The scenes.
+        side: PAN pixels a side of a tile.
+        supervisor: None for none.
+    """
+
+    sites: Sequence[Site]
+    side: int
+    supervisor: Supervisor | None
+
+
+def tile_side(supervisor: Supervisor | None) -> int:
+    """PAN pixels a side of a tile: as much as CLIP looks at."""
+    return _SIDE if supervisor is None else supervisor.encoder.side
+
+
+def loss_weights(options: TrainOptions) -> dict[str, float]:
+    """Of all losses, once the options have had their say.
+
+    Raises:
+        UsageError: An option means nothing.
+    """
+    weights = chosen_weights(options.losses, LOSSES)
+    if options.supervisor == NONE:
+        weights["language"] = 0.0
+    if options.teacher == NONE or (options.network is None and "teacher" not in options.losses):
+        weights["teacher"] = 0.0
+    if options.degradation not in DEGRADATIONS:
+        raise UsageError(f"unknown degradation {options.degradation!r}", "known: " + ", ".join(DEGRADATIONS))
+    return weights
+
+
+def taught_by(options: TrainOptions, weights: Mapping[str, float], device: torch.device) -> dict[str, Method]:
+    """The methods that must know the scenes."""
+    methods: dict[str, Method] = {name: method(name) for name in ANCHORS}
+    if weights["teacher"]:
+        methods["teacher"] = method(options.teacher, device)
+    return methods
+
+
+def train_on(
+    ground: Ground, folder: Path, options: TrainOptions, group: Group, hears: Listener, stop: Event
+) -> dict[str, Any]:
+    """One training on ground that is known; see :func:`train`."""
+    weights, sites, supervisor = loss_weights(options), ground.sites, ground.supervisor
+    bands, ratio = len(sites[0].wavelengths), max(max(site.sampling.ratio) for site in sites)
+    if supervisor is not None and supervisor.bands != bands:
+        raise UsageError(
+            f"the supervisor looks at {supervisor.bands} bands, the scenes have {bands}", "adapt one to these scenes"
+        )
+    torch.manual_seed(options.seed)
+    model, net = _network(options, folder, bands, ratio)
+    net.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stream = TileStream(sites, ground.side, options.batch, options.seed, options.jobs, group, hears)
+    held = held_tiles(sites, ground.side, _HELD, group.device) if group.leads else []
+    watched = supervisor.on(group.device) if supervisor is not None and weights["language"] else None
+    task = FullResolution(stream, held, watched, weights, options, None if model is None else net)
+    key = _key(options, weights, model, len(sites), watched)
+    recipe = {**key, "angle": 0.0, "sources": {"scenes": len(sites)}, "command": _command(folder, options, weights)}
+    words = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
+    product = _Product(
+        options.network or (model.network if model else ""),
+        options.settings if model is None else model.settings,
+        _RATIOS if model is None else model.ratios,
+        recipe,
+        _LESSONS.format(len(sites), words),
+        task=task,
+    )
+    schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
+    return Loop(folder, net, task, product, schedule, key, hears, stop, group).run(options.resume)
+
+
+def _network(options: TrainOptions, folder: Path, bands: int, ratio: float) -> tuple[Model | None, Network]:
+    """What is trained, and what it begins from."""
+    if options.network is not None:
+        return None, network(options.network, bands, **options.settings)
+    if options.init is None:
+        raise UsageError("nothing to train", "--init MODEL, or --backbone NAME to begin anew")
+    model = begin_from(options.init, folder)
+    model.check_fit(bands, ratio)
+    return model, model.load().train()
+
+
+def _supervisor(
+    scenes: Sequence[str],
+    folder: Path,
+    options: TrainOptions,
+    weights: Mapping[str, float],
+    group: Group,
+    hears: Listener,
+    stop: Event | None,
+) -> Supervisor | None:
+    """The one that was named, or a new one beside the model."""
+    if not weights["language"]:
+        return None
+    if options.supervisor is not None:
+        path = Path(options.supervisor)
+        read_record(path)
+    else:
+        path = folder / "supervisor"
+        if group.leads and not ((path / SUPERVISOR_RECORD).is_file() and options.resume):
+            hears.say("no --supervisor was given: adapting one to these scenes first")
+            how = replace(options.adapting, device=options.device, overwrite=True, jobs=options.jobs, seed=options.seed)
+            adapt(scenes, path, how, hears, stop)
+        group.wait()
+    return load_supervisor(path, clip_weights=options.clip_weights, download=options.adapting.download)
+
+
+def _key(
+    options: TrainOptions, weights: Mapping[str, float], model: Model | None, scenes: int, supervisor: Supervisor | None
+) -> dict[str, Any]:
+    """What a resumed training must have in common with the first."""
+    plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
+    begun = {} if model is None else {"init": model.id, "init_sha256": model.sha256, "network": model.network}
+    seen = {} if supervisor is None else {"clip_sha256": supervisor.encoder.sha256, "prompt": supervisor.prompts.name}
+    return {**plain, **begun, **seen, "losses": dict(weights), "scenes": scenes}
+
+
+def _command(folder: Path, options: TrainOptions, weights: Mapping[str, float]) -> str:
+    """What to type to train it again."""
+    standard = TrainOptions()
+    words = ["clippan train --scenes SCENES -o", folder.resolve().name]
+    words += ["--backbone", options.network] if options.network else ["--init", Path(options.init or "").name]
+    words += [word for name, value in options.settings.items() for word in ("--set", f"{name}={value}")]
+    words += [] if options.supervisor is None else ["--supervisor", Path(options.supervisor).name]
+    words += [f"--loss {name}={value:g}" for name, value in weights.items() if value != LOSSES[name]]
+    for name in ("degradation", "teacher", "iterations", "batch", "rate", "consistency", "seed"):
+        if getattr(options, name) != getattr(standard, name):
+            words += [f"--{name}", str(getattr(options, name))]
+    return " ".join([*words, *(["--keep-teacher"] if options.keep_teacher else [])])
+
+
+class FullResolution(Task):
+    """The losses of stage II, and how a network stands beside interpolation and formulas on tiles kept aside.
+
+    Args:
+        stream: The tiles of each step.
+        held: Tiles to validate on.
+        supervisor: On its device; None for none.
+        weights: Of the losses.
+        options: The rest.
+        init: The network as it begins, if it has learned something before.
+    """
+
+    def __init__(
+        self,
+        stream: TileStream,
+        held: Sequence[Tiles],
+        supervisor: Supervisor | None,
+        weights: Mapping[str, float],
+        options: TrainOptions,
+        init: nn.Module | None,
+    ) -> None:
+        self._stream, self._held, self._supervisor = stream, held, supervisor
+        self._weights, self._options = weights, options
+        self.terms = tuple(name for name, weight in weights.items() if weight)
+        self.checks = (*_INDICES, *(("validation_language",) if supervisor is not None else ()))
+        self.beside: dict[str, dict[str, float]] = {}
+        with torch.no_grad():
+            for name in ("exp", *ANCHORS) if held else ():
+                self.beside[name] = _means([judge(self._classical(name, tiles), tiles) for tiles in held])
+            if init is not None and held:
+                self.beside["init"] = self.validate(init)
+
+    def draw(self, iteration: int, size: int) -> Tiles:
+        """See :meth:`Task.draw`."""
+        return self._stream(iteration, size)
+
+    def losses(self, net: nn.Module, sample: Tiles) -> dict[str, Tensor]:
+        """See :meth:`Task.losses`."""
+        out = self._out(net, sample)
+        found = {
+            "spectral": lambda: spectral_loss(out, sample, self._options.degradation),
+            "spatial": lambda: spatial_loss(out, sample),
+            "quality": lambda: quality_loss(out, sample),
+            "structure": lambda: structural_loss(out, sample),
+            "teacher": lambda: imitation_loss(out, self._taught(sample), sample),
+            "language": lambda: self._language(out, sample).mean(),
+        }
+        return {name: found[name]() for name in self.terms}
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """The language's rises when there is something to see, the teacher's falls to 0."""
+        begin, end = _WARM
+        rise = min(1.0, max(0.0, (progress - begin) / (end - begin)))
+        fall = 1.0 if self._options.keep_teacher else 1 - progress
+        shares = {"language": rise, "teacher": fall}
+        return {name: weight * shares.get(name, 1.0) for name, weight in self._weights.items()}
+
+    def validate(self, net: nn.Module) -> dict[str, float]:
+        """Means over the tiles kept aside."""
+        rows = []
+        for tiles in self._held:
+            out = self._out(net, tiles)
+            row = judge(out, tiles)
+            if self._supervisor is not None:
+                row["validation_language"] = float(self._language(out, tiles))
+            rows.append(row)
+        return _means(rows)
+
+    def score(self, found: Mapping[str, float]) -> float:
+        """How much worse than the better formula, on three indices alike (logarithms)."""
+        theirs = [self.beside[name] for name in ANCHORS]
+        parts = [_loss(name, found[name]) - min(_loss(name, row[name]) for row in theirs) for name in _INDICES]
+        return sum(parts) / len(parts)
+
+    def where(self, sample: Tiles) -> str:
+        """See :meth:`Task.where`."""
+        return sample.where
+
+    def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
+        """Before, after and PAN, as the training goes on; and the page that shows them."""
+        tiles = self._held[0]
+        draw_tile(self._out(net, tiles)[0], tiles, folder / PICTURES / f"{done:06}.png")
+        draw_page(folder, {**self.beside, "model": {name: found[name] for name in _INDICES}})
+
+    @property
+    def skipped(self) -> int:
+        """Scenes that could not be read to the end."""
+        return len(self._stream.lost)
+
+    def _out(self, net: nn.Module, tiles: Tiles) -> Tensor:
+        return back_projected(fused(net, tiles), tiles, self._options.consistency)
+
+    def _language(self, out: Tensor, tiles: Tiles) -> Tensor:
+        assert self._supervisor is not None
+        return self._supervisor.directional(tiles.bands(out), tiles.bands(tiles.ms_up), tiles.pans(tiles.pan))
+
+    def _taught(self, tiles: Tiles) -> Tensor:
+        with torch.no_grad():
+            return torch.stack([self._product(site, "teacher", tile) for site, tile in tiles.singly()])
+
+    def _classical(self, name: str, tiles: Tiles) -> Tensor:
+        if name == "exp":
+            return tiles.ms_up
+        return torch.stack([self._product(site, name, tile) for site, tile in tiles.singly()])
+
+    def _product(self, site: Site, name: str, tile: Any) -> Tensor:
+        return back_project(site.fitted[name].fuse(tile), tile, self._options.consistency)
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def _loss(name: str, value: float) -> float:
+    return math.log(max(1e-6, 1 - value if name == "hqnr" else value))
+
+
+@dataclass(frozen=True)
+class _Product(ModelProduct):
+    """A model, and how it stands on the tiles kept aside."""
+
+    task: FullResolution | None = None
+
+    def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
+        """See :class:`Product`."""
+        assert self.task is not None
+        with torch.no_grad():
+            table = {**self.task.beside, "model": self.task.validate(net)}
+        rounded = {name: {index: round(value, 4) for index, value in row.items()} for name, row in table.items()}
+        return super().write(folder, net, {**said, "held_out": rounded, "skipped": self.task.skipped})

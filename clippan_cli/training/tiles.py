@@ -1,0 +1,277 @@
+"""Tiles at full resolution, read straight from the rasters by worker processes, valid pixels only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from rasterio.errors import RasterioError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from clippan_cli.errors import ClippanError, InputError
+from clippan_cli.fusion.method import Tile
+from clippan_cli.fusion.traits import Traits, as_context
+from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.scene.pair import Pair, open_pair
+from clippan_cli.tiling.options import Listener
+from clippan_cli.tiling.window import read_window
+from clippan_cli.training.draw import Draw
+from clippan_cli.training.group import Group
+from clippan_cli.training.samples import Pairs
+from clippan_cli.training.scenes import quiet
+from clippan_cli.training.sites import Geometry, Site
+
+_TRIES = 40
+_HELD_SEED = 1 << 20
+
+
+class RawTile(NamedTuple):
+    """Pixels of one tile.
+
+    Args:
+        site: Index of its scene.
+        ms_box: Where on MS's grid.
+        pan_box: Where on PAN's grid.
+        ms: ``(C, h, w)`` in scene units.
+        pan: ``(H, W)`` in scene units.
+        lost: Scenes that could not be read on the way, and why.
+    """
+
+    site: int
+    ms_box: Box
+    pan_box: Box
+    ms: Tensor
+    pan: Tensor
+    lost: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Tiles(Pairs):
+    """A batch of tiles.
+
+    Args:
+        sites: The scene of each.
+        boxes: MS and PAN box of each, in its scene.
+        low: ``(B, C + 1)``, what is dark in MS and in PAN.
+        high: ``(B, C + 1)``, what is bright.
+    """
+
+    sites: tuple[Site, ...]
+    boxes: tuple[tuple[Box, Box], ...]
+    low: Tensor
+    high: Tensor
+
+    def bands(self, x: Tensor) -> Tensor:
+        """Bands ``(B, C, H, W)`` of which 0 and 1 are the dark and the bright end."""
+        return self._stretched(x, slice(0, -1))
+
+    def pans(self, x: Tensor) -> Tensor:
+        """PAN ``(B, 1, H, W)`` likewise."""
+        return self._stretched(x, slice(-1, None))
+
+    def _stretched(self, x: Tensor, which: slice) -> Tensor:
+        low, high = (end[:, which, None, None] for end in (self.low, self.high))
+        return (x - low) / (high - low)
+
+    def singly(self) -> Iterator[tuple[Site, Tile]]:
+        """One after the other, as fusion methods take them."""
+        for i, (site, (ms_box, pan_box)) in enumerate(zip(self.sites, self.boxes, strict=True)):
+            operators = Operators(site.sampling, pan_box, ms_box, device=self.ms.device)
+            yield site, Tile(self.ms[i], self.pan[i, 0], operators)
+
+    @property
+    def where(self) -> str:
+        """What it shows, for people."""
+        parts = [
+            f"{site.files.name} at MS row {ms_box.rows.start}, column {ms_box.cols.start}"
+            for site, (ms_box, _) in zip(self.sites, self.boxes, strict=True)
+        ]
+        return "tiles " + "; ".join(parts)
+
+
+def assemble(sites: Sequence[Site], raws: Sequence[RawTile], device: torch.device) -> Tiles:
+    """A batch of tiles of one kind of scene."""
+    chosen = tuple(sites[raw.site] for raw in raws)
+    ms = torch.stack([raw.ms for raw in raws]).to(device)
+    pan = torch.stack([raw.pan for raw in raws])[:, None].to(device)
+    parts = [site.sampling.within(raw.ms_box, raw.pan_box) for site, raw in zip(chosen, raws, strict=True)]
+    whole, small = Box.whole(pan.shape), Box.whole(ms.shape)
+    operators = Operators(_joined(parts), whole, small, device=device)
+    one = Operators(_joined([part.common for part in parts]), whole, small, device=device)
+    low = one.up(one.down(pan[:, 0]))[:, None]
+    traits = Traits(*(torch.cat(values) for values in zip(*(site.traits for site in chosen), strict=True)))
+    return Tiles(
+        ms,
+        pan,
+        operators.up(ms.flatten(0, 1)).view(*ms.shape[:2], *pan.shape[2:]),
+        as_context(traits, low, max(chosen[0].sampling.ratio)),
+        operators,
+        chosen,
+        tuple((raw.ms_box, raw.pan_box) for raw in raws),
+        torch.stack([site.low for site in chosen]).to(device),
+        torch.stack([site.high for site in chosen]).to(device),
+    )
+
+
+def _joined(parts: Sequence[Sampling]) -> Sampling:
+    """The bands of all tiles, one after the other."""
+    phases = tuple(phase for part in parts for phase in part.phases)
+    return replace(parts[0], phases=phases, gains=tuple(gain for part in parts for gain in part.gains))
+
+
+class TileReader(Dataset[RawTile]):
+    """Tiles by number: a seed and a number make a tile, in whatever process.
+
+    Args:
+        sites: The scenes.
+        side: Least PAN pixels a side.
+        seed: Of all that is drawn.
+        held: Whether to take tiles that are validated on instead of those that are learned from.
+    """
+
+    def __init__(self, sites: Sequence[Site], side: int, seed: int, *, held: bool = False) -> None:
+        self._sites, self._side, self._seed, self._held = sites, side, seed, held
+        self._open: dict[int, Pair] = {}
+        self._lost: dict[int, str] = {}
+        kinds: dict[object, list[int]] = {}
+        for index, site in enumerate(sites):
+            if self._area(site) is not None:
+                kinds.setdefault(site.kind, []).append(index)
+        self._kinds = list(kinds.values())
+
+    def __getitem__(self, number: tuple[int, int]) -> RawTile:
+        """Tile ``number[1]`` of batch ``number[0]``; those of a batch are of one kind of scene."""
+        batch, place = number
+        kind = self._kinds[Draw(self._seed * 7_919 + batch).pick([float(len(kind)) for kind in self._kinds])]
+        draw = Draw((self._seed * 1_000_003 + batch) * 1_009 + place)
+        order = draw.order(len(kind)).tolist()
+        for index in (kind[i] for i in order):
+            if index in self._lost:
+                continue
+            try:
+                found = self._tile(index, draw)
+            except (RasterioError, ClippanError, OSError) as error:
+                self._lost[index] = str(error)
+                continue
+            if found is not None:
+                return found._replace(lost=tuple(self._lost.items()))
+        lost = "; ".join(f"{self._sites[i].files.name}: {why}" for i, why in self._lost.items())
+        raise InputError(
+            f"no tile of {self._side} PAN pixels without gaps was found{lost and f' ({lost})'}",
+            "give scenes with more valid pixels",
+        )
+
+    def _tile(self, index: int, draw: Draw) -> RawTile | None:
+        """A random tile of a scene without invalid pixels; None after many tries."""
+        site = self._sites[index]
+        if index not in self._open:
+            with quiet():
+                self._open[index] = open_pair(site.files.ms, site.files.pan)
+        pair, area = self._open[index], self._area(site)
+        assert area is not None
+        size = Geometry.of(site.sampling.ratio, self._side)
+        for _ in range(_TRIES):
+            starts = [span.start + draw.below(span.size - size.ms + 1) for span in area]
+            ms_box = Box(*(Span(start, start + size.ms) for start in starts))
+            pan_box = _pan_box(site, ms_box, size)
+            if pan_box is None:
+                continue
+            window = read_window(pair, ms_box, pan_box)
+            if window.ms_valid is None and window.pan_valid is None:
+                return RawTile(index, ms_box, pan_box, window.ms / site.scale, window.pan / site.scale)
+        return None
+
+    def _area(self, site: Site) -> Box | None:
+        return site.held if self._held else site.learned
+
+
+def _pan_box(site: Site, ms_box: Box, size: Geometry) -> Box | None:
+    """The middle of what the MS pixels cover; None where that is not all on PAN."""
+    spans = []
+    for axis in (0, 1):
+        ratio = site.sampling.ratio[axis]
+        edge = site.sampling.nominal[axis] + ratio * (ms_box[axis].start - 0.5) + 0.5
+        start = round(edge + (ratio * size.ms - size.pan) / 2)
+        if not 0 <= start <= site.pan_shape[axis] - size.pan:
+            return None
+        spans.append(Span(start, start + size.pan))
+    return Box(*spans)
+
+
+class TileStream:
+    """The tiles of one step after the other.
+
+    Args:
+        sites: The scenes.
+        side: Least PAN pixels a side.
+        batch: Tiles in a step, over all processes of the group.
+        seed: Of all that is drawn.
+        workers: Processes that read; 0 for none.
+        group: Who shares the steps, and where batches go.
+        hears: Hears of scenes that cannot be read.
+    """
+
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        side: int,
+        batch: int,
+        seed: int,
+        workers: int,
+        group: Group,
+        hears: Listener,
+    ) -> None:
+        self._reader, self._sites = TileReader(sites, side, seed), sites
+        self._batch, self._workers, self._group, self._hears = batch, workers, group, hears
+        self._steps: Iterator[list[RawTile]] | None = None
+        self._at, self._raws = -1, list[RawTile]()
+        self.lost: dict[int, str] = {}
+
+    def __call__(self, iteration: int, size: int) -> Tiles:
+        """The tiles of a step, or, where memory is short, the first ``size`` of them."""
+        if iteration != self._at:
+            if self._steps is None or iteration != self._at + 1:
+                self._steps = self._begin(iteration)
+            self._at, self._raws = iteration, next(self._steps)
+            self._tell()
+        return assemble(self._sites, self._raws[:size], self._group.device)
+
+    def _begin(self, first: int) -> Iterator[list[RawTile]]:
+        loader = DataLoader(
+            self._reader,
+            batch_sampler=_Numbers(first, self._group.share(self._batch)),
+            num_workers=self._workers,
+            collate_fn=list,
+        )
+        return iter(loader)
+
+    def _tell(self) -> None:
+        for raw in self._raws:
+            for index, why in raw.lost:
+                if index not in self.lost:
+                    self.lost[index] = why
+                    self._hears.warn(f"scene {self._sites[index].files.name} is skipped from here on: {why}")
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The numbers of the tiles, step by step, without end."""
+
+    first: int
+    places: range
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        step = self.first
+        while True:
+            yield [(step, place) for place in self.places]
+            step += 1
+
+
+def held_tiles(sites: Sequence[Site], side: int, count: int, device: torch.device) -> list[Tiles]:
+    """Tiles to validate on, each by itself: always the same, whatever is trained."""
+    reader = TileReader(sites, side, _HELD_SEED, held=True)
+    return [assemble(sites, [reader[number, 0]], device) for number in range(count)]
