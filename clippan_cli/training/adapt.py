@@ -35,6 +35,7 @@ from clippan_cli.tiling.options import Deaf, Listener
 from clippan_cli.training.draw import Draw
 from clippan_cli.training.group import Group
 from clippan_cli.training.loop import Loop, Schedule, Task, check_folder
+from clippan_cli.training.scenes import wanted
 from clippan_cli.training.sites import Site, open_sites
 from clippan_cli.training.tiles import Tiles, TileStream, held_tiles
 
@@ -127,8 +128,10 @@ def adapt(
     """
     options, folder, hears = options or AdaptOptions(), Path(output), listener or Deaf()
     check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
+    # What is wrong shall be said before CLIP is read.
     chosen_weights(options.losses, LOSSES)
     read_prompts(options.prompt, options.prompts)
+    wanted(scenes)
     encoder = Encoder(options.clip, options.clip_weights, download=options.download, precision=options.precision)
     if options.clip_weights == UNTRAINED:
         hears.warn("CLIP is untrained: what such a supervisor asks for means nothing")

@@ -28,6 +28,7 @@ from clippan_cli.training.group import Group, joined
 from clippan_cli.training.loop import Loop, Schedule, Task, begin_from, check_folder
 from clippan_cli.training.losses import back_projected
 from clippan_cli.training.page import PICTURES, draw_page, draw_tile
+from clippan_cli.training.scenes import wanted
 from clippan_cli.training.sites import Site, open_sites
 from clippan_cli.training.supervised import ModelProduct, fused
 from clippan_cli.training.tiles import Tiles, TileStream, held_tiles
@@ -143,6 +144,7 @@ def train(
     """
     options, folder, hears = options or TrainOptions(), Path(output), listener or Deaf()
     weights = loss_weights(options)
+    wanted(scenes)
     check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
     with joined(choose_device(options.device)) as group:
         if options.batch % group.size:

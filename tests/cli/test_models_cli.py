@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clippan_cli.training import loop, samples
+from clippan_cli.training import loop, samples, supervised
 from tests.cli.test_cli import call, refused
 from tests.conftest import Made
 
@@ -17,7 +17,8 @@ MakeScene = Callable[..., Made]
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "RATIOS", {2.0: 48})
     monkeypatch.setattr(samples, "_RATIO_SHARES", (1.0,))
-    monkeypatch.setattr(loop, "_VALIDATION", 1)
+    monkeypatch.setattr(supervised, "_VALIDATION", 1)
+    monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
 
 
 def test_models() -> None:
@@ -33,7 +34,8 @@ def test_pretrain_tune_and_sharpen(make_scene: MakeScene, tmp_path: Path) -> Non
     words = ("--set", "width=8", "--set", "blocks=1", "--iterations", "2", "--procedural", "1", "--batch", "1")
     assert call("pretrain", "-o", made, *words, "-q").stdout == made + "\n"
     scene = make_scene(size=96)
-    result = call("train", "--scenes", str(tmp_path), "-o", tuned, "--init", made, "--iterations", "2", "-q")
+    words = ("--init", made, "--tune", "full", "--iterations", "2", "-q")
+    result = call("train", "--scenes", str(tmp_path), "-o", tuned, *words)
     assert result.stdout == tuned + "\n", result.stderr
     result = call("sharpen", scene.ms, scene.pan, "-o", scene.out, "--model", tuned, "--no-guard", "--json", "-q")
     assert json.loads(result.stdout)["method_used"] == "tuned"
@@ -43,7 +45,7 @@ def test_bad_words(tmp_path: Path) -> None:
     refused(call("pretrain", "-o", str(tmp_path / "m"), "--set", "widht=3"), 2, "injector cannot be made", "width")
     refused(call("pretrain", "-o", str(tmp_path / "m"), "--network", "resnet"), 2, "unknown network 'resnet'")
     refused(call("pretrain", "-o", str(tmp_path / "m"), "--resume", "--overwrite"), 2, "exclude each other")
-    refused(call("train", "--scenes", str(tmp_path), "-o", str(tmp_path / "m")), 3, "no scene in")
+    refused(call("train", "--scenes", str(tmp_path), "-o", str(tmp_path / "m"), "--tune", "all"), 2, "unknown way")
 
 
 def test_a_damaged_model_is_refused_before_any_work(make_scene: MakeScene, tmp_path: Path) -> None:

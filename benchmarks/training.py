@@ -1,0 +1,114 @@
+"""What a step of stage II costs, and how much of it is CLIP's.
+
+    python benchmarks/training.py SCENES SUPERVISOR [--init ID|DIR] [--backbone NAME] [--batch N] [--steps N] [--device D]
+
+SCENES is a folder of scenes, SUPERVISOR what `clippan adapt` made of them. Prints seconds of a step: reading and assembling
+tiles, the network forward with back-projections, the losses without language, the language loss, the backward pass; the
+share of all that is CLIP's, from the same steps without it; and the peak of the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clippan_cli.fusion.registry import DEFAULT
+from clippan_cli.networks.model import find_model
+from clippan_cli.networks.registry import network
+from clippan_cli.supervision.supervisor import load_supervisor
+from clippan_cli.tiling.engine import choose_device
+from clippan_cli.tiling.memory import Memory
+from clippan_cli.tiling.options import Deaf
+from clippan_cli.training.fullres import LOSSES, FullResolution, TrainOptions, taught_by
+from clippan_cli.training.group import Group
+from clippan_cli.training.sites import open_sites
+from clippan_cli.training.tiles import TileStream
+
+_WARM = 2
+
+
+class Stopwatch:
+    """Seconds by what was done, the device waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self.seconds = device, defaultdict[str, float](float)
+
+    def start(self) -> float:
+        """Now."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+    def stop(self, what: str, since: float) -> None:
+        """Book what has passed."""
+        self.seconds[what] += self.start() - since
+
+
+def steps(task: FullResolution, net: torch.nn.Module, count: int, batch: int, device: torch.device) -> dict[str, float]:
+    """Mean seconds of the parts of a step."""
+    watch = Stopwatch(device)
+    for i in range(count + _WARM):
+        if i == _WARM:
+            watch.seconds.clear()
+        since = watch.start()
+        tiles = task.draw(i, batch)
+        watch.stop("tiles", since)
+        since = watch.start()
+        terms = task.losses(net, tiles)
+        watch.stop("forward", since)
+        since = watch.start()
+        torch.autograd.backward(torch.stack([LOSSES[name] * term for name, term in terms.items()]).sum())
+        watch.stop("backward", since)
+        net.zero_grad()
+    return {name: value / count for name, value in watch.seconds.items()}
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenes")
+    parser.add_argument("supervisor", type=Path)
+    parser.add_argument("--init", default=DEFAULT)
+    parser.add_argument("--backbone", default=None)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    device = choose_device(arguments.device)
+    Memory(8 << 30)
+    supervisor = load_supervisor(arguments.supervisor).on(device)
+    side = supervisor.encoder.side
+    plain = {name: weight for name, weight in LOSSES.items() if name != "teacher"}
+    sites = open_sites([arguments.scenes], side, taught_by(TrainOptions(), {"teacher": 0.0}, device), Deaf())
+    net: Any = find_model(arguments.init).load()
+    if arguments.backbone:
+        net = network(arguments.backbone, len(sites[0].wavelengths))
+    net = net.train().to(device).to(memory_format=torch.channels_last)
+    print(
+        f"{len(sites)} scenes, tiles of {side} PAN pixels, batch {arguments.batch}, CLIP {supervisor.encoder.name}, {device}"
+    )
+    print(f"{'':<18}{'tiles':>9}{'forward':>9}{'backward':>9}{'all':>9}  seconds a step")
+    totals = {}
+    for name, watched in (("without CLIP", None), ("with CLIP", supervisor)):
+        stream = TileStream(sites, side, arguments.batch, 0, arguments.jobs, Group(device=device), Deaf())
+        weights = {**plain, "teacher": 0.0, "language": plain["language"] if watched else 0.0}
+        task = FullResolution(stream, [], watched, weights, TrainOptions(), None)
+        found = steps(task, net, arguments.steps, arguments.batch, device)
+        totals[name] = sum(found.values())
+        cells = "".join(f"{found[part]:9.3f}" for part in ("tiles", "forward", "backward"))
+        print(f"{name:<18}{cells}{totals[name]:9.3f}", flush=True)
+    print(f"share of CLIP: {1 - totals['without CLIP'] / totals['with CLIP']:.0%}")
+    if device.type == "cuda":
+        print(f"peak of the device: {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB")
+    print(f"peak of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clippan_cli.training import adapt, fullres, loop
+from tests.cli.test_cli import call, refused
+from tests.conftest import Made
+
+MakeScene = Callable[..., Made]
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapt, "_HELD", 2)
+    monkeypatch.setattr(fullres, "_HELD", 1)
+    monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
+
+
+def test_adapt_train_and_sharpen(make_scene: MakeScene, tmp_path: Path, tiny_clip: str) -> None:
+    scene = make_scene(size=60)
+    place, supervisor, model = str(tmp_path), str(tmp_path / "supervisor"), str(tmp_path / "model")
+    common = ("--jobs", "0", "--iterations", "1", "--batch", "1")
+    clip = ("--clip", tiny_clip, "--clip-weights", "none")
+    result = call(
+        "adapt", "--scenes", place, "-o", supervisor, *clip, *common, "--ms-input", "rgb", "--loss", "fusion=0"
+    )
+    assert result.stdout == supervisor + "\n", result.stderr
+    assert "CLIP is untrained" in result.stderr
+    result = call("train", "--scenes", place, "-o", model, "--supervisor", supervisor, *common, "--json", "-q")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["training"]["prompt"] == "wald"
+    assert "--supervisor supervisor" in document["training"]["command"]
+    result = call("sharpen", scene.ms, scene.pan, "-o", scene.out, "--model", model, "--no-guard", "--json", "-q")
+    assert json.loads(result.stdout)["method_used"] == "model"
+
+
+def test_a_table(make_scene: MakeScene, tmp_path: Path, tiny_clip: str) -> None:
+    make_scene(size=60)
+    words = ("--clip", tiny_clip, "--clip-weights", "none", "--jobs", "0", "--iterations", "1", "--batch", "1")
+    words += ("--adapt-iterations", "1", "--ablate", "input", "--seeds", "1", "-q")
+    result = call("train", "--scenes", str(tmp_path), "-o", str(tmp_path / "table"), *words)
+    assert result.exit_code == 0, result.stderr
+    names = [line.split()[0] for line in result.stdout.splitlines()[1:]]
+    assert names == ["exp", "mtf-glp-hpm-r", "gsa", "init", "conv", "pca", "rgb", "gbnir"]
+
+
+def test_what_is_refused(make_scene: MakeScene, tmp_path: Path, tiny_clip: str) -> None:
+    out = ("-o", str(tmp_path / "m"))
+    place = ("--scenes", str(tmp_path))
+    refused(call("adapt", *place, *out), 3, "no scene in", "folders with an MS and a PAN")
+    refused(call("train", *place, *out), 3, "no scene in")
+    make_scene(size=60)
+    refused(call("train", *place, *out, "--clip", "ViT-B-32-quickgelu"), 4, "not on this machine", "--download")
+    refused(call("train", *place, *out, "--supervisor", str(tmp_path)), 2, "no supervisor in", "clippan adapt")
+    refused(call("train", *place, *out, "--tune", "full", "--backbone", "pnn"), 2, "--tune learns one scale down")
+    refused(call("train", *place, *out, "--loss", "language=much"), 2, "not a weight")
+    refused(call("train", *place, *out, "--loss", "charm=1"), 2, "unknown loss 'charm'")
+    refused(call("train", *place, *out, "--ablate", "colours"), 2, "unknown table")
+    refused(call("adapt", *place, *out, "--clip", tiny_clip, "--prompt", "mine"), 2, "unknown prompt")
+    refused(call("adapt", *place, *out, "--clip", tiny_clip, "--clip-weights", "none", "--ms-input", "hsv"), 2, "hsv")
+    assert not (tmp_path / "m" / "model.toml").exists()
