@@ -1,10 +1,10 @@
 """What a step of stage II costs, and how much of it is CLIP's.
 
-    python benchmarks/training.py SCENES SUPERVISOR [--init ID|DIR] [--backbone NAME] [--batch N] [--steps N] [--device D]
+    python benchmarks/training.py SCENES SUPERVISOR [--init ID|DIR] [--backbone NAME] [--batch N] [--device D]
 
-SCENES is a folder of scenes, SUPERVISOR what `clippan adapt` made of them. Prints seconds of a step: reading and assembling
-tiles, the network forward with back-projections, the losses without language, the language loss, the backward pass; the
-share of all that is CLIP's, from the same steps without it; and the peak of the memory.
+SCENES is a folder of scenes, SUPERVISOR what `clippan adapt` made of them. Prints seconds of a step, with CLIP and
+without: reading and assembling tiles, the network and the losses forward, the backward pass; the share of all that is
+CLIP's; and the peak of the memory.
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ def main() -> None:
     if arguments.backbone:
         net = network(arguments.backbone, len(sites[0].wavelengths))
     net = net.train().to(device).to(memory_format=torch.channels_last)
-    print(
-        f"{len(sites)} scenes, tiles of {side} PAN pixels, batch {arguments.batch}, CLIP {supervisor.encoder.name}, {device}"
-    )
+    print(f"{len(sites)} scenes, {arguments.batch} tiles of {side} px, CLIP {supervisor.encoder.name}, {device}")
     print(f"{'':<18}{'tiles':>9}{'forward':>9}{'backward':>9}{'all':>9}  seconds a step")
     totals = {}
     for name, watched in (("without CLIP", None), ("with CLIP", supervisor)):

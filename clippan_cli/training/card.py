@@ -17,7 +17,6 @@ _CARD = """# {id}
 
 {minutes} minutes on {device}, torch {torch}, seed {seed}: {iterations:,} steps of {batch} pairs. Sources: {sources}.
 {lessons}
-Loss: logarithm of the error, plus {angle:g} times that of the spectral angle, after {consistency} back-projections.
 
 `training.csv` is the log.
 """

@@ -59,7 +59,8 @@ _WARM = (0.2, 0.4)
 _SIDE = 192
 _RATIOS = (1.5, 8.0)
 _INDICES = ("hqnr", "d_rho", "r_ergas")
-_LESSONS = """Trained on tiles of {} real scenes at full resolution, without a truth: {}."""
+_LESSONS = """Trained on tiles of real scenes at full resolution, without a truth. Weights of the losses: {};
+{} back-projections. The language loss is CLIPPan's: {}."""
 
 
 @dataclass(frozen=True)
@@ -220,14 +221,15 @@ def train_on(
     watched = supervisor.on(group.device) if supervisor is not None and weights["language"] else None
     task = FullResolution(stream, held, watched, weights, options, None if model is None else net)
     key = _key(options, weights, model, len(sites), watched)
-    recipe = {**key, "angle": 0.0, "sources": {"scenes": len(sites)}, "command": _command(folder, options, weights)}
+    recipe = {**key, "sources": {"scenes": len(sites)}, "command": _command(folder, options)}
     words = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
+    teaching = "off" if watched is None else f"CLIP {watched.encoder.name}, weights {watched.encoder.weights}"
     product = _Product(
         options.network or (model.network if model else ""),
         options.settings if model is None else model.settings,
         _RATIOS if model is None else model.ratios,
         recipe,
-        _LESSONS.format(len(sites), words),
+        _LESSONS.format(words, options.consistency, teaching),
         task=task,
     )
     schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
@@ -280,14 +282,14 @@ def _key(
     return {**plain, **begun, **seen, "losses": dict(weights), "scenes": scenes}
 
 
-def _command(folder: Path, options: TrainOptions, weights: Mapping[str, float]) -> str:
+def _command(folder: Path, options: TrainOptions) -> str:
     """What to type to train it again."""
     standard = TrainOptions()
     words = ["clippan train --scenes SCENES -o", folder.resolve().name]
     words += ["--backbone", options.network] if options.network else ["--init", Path(options.init or "").name]
     words += [word for name, value in options.settings.items() for word in ("--set", f"{name}={value}")]
     words += [] if options.supervisor is None else ["--supervisor", Path(options.supervisor).name]
-    words += [f"--loss {name}={value:g}" for name, value in weights.items() if value != LOSSES[name]]
+    words += [f"--loss {name}={value:g}" for name, value in options.losses.items()]
     for name in ("degradation", "teacher", "iterations", "batch", "rate", "consistency", "seed"):
         if getattr(options, name) != getattr(standard, name):
             words += [f"--{name}", str(getattr(options, name))]

@@ -25,7 +25,8 @@ _SHARES = {"images": 0.5, "scenes": 0.2, "procedural": 0.3}
 _PROCEDURAL = 48
 _LARGEST_RATIO = 8.0
 _LESSONS = """Pairs were simulated from images (random mixtures as bands, a random PAN response, MTF gains, phases,
-ratios of 2 to 6, noise); those of real scenes were taken one scale down (Wald)."""
+ratios of 2 to 6, noise); those of real scenes were taken one scale down (Wald).
+Loss: logarithm of the error, plus {:g} times that of the spectral angle, after {} back-projections."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def pretrain(
     counts = {name: len(found) for name, found in sources.items()}
     key = {**_key(options), **begun, "sources": counts}
     recipe = {**_plain(options), **begun, "command": _command(folder, options), "sources": counts}
-    product = ModelProduct(options.network, options.settings, (min(RATIOS), _LARGEST_RATIO), recipe, _LESSONS)
+    lessons = _LESSONS.format(options.angle, options.consistency)
+    product = ModelProduct(options.network, options.settings, (min(RATIOS), _LARGEST_RATIO), recipe, lessons)
     task = Supervised(draw, options.angle, options.consistency)
     schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
     return Loop(folder, net, task, product, schedule, key, hears, stop or Event()).run(options.resume)

@@ -31,7 +31,8 @@ from clippan_cli.training.supervised import ModelProduct, Supervised
 TUNES = ("full", "freeze")
 
 _LESSONS = """Tuned from {} ({}) on real scenes one scale down (Wald), where the measured MS is the truth; the
-validation in the log is on crops of the same scenes."""
+validation in the log is on crops of the same scenes.
+Loss: logarithm of the error, plus {:g} times that of the spectral angle, after {} back-projections."""
 _SIDE = 32
 _LEAST = 16
 
@@ -114,7 +115,7 @@ def tune(
     words = " ".join(f"--{name} {value}" for name, value in plain.items() if name not in ("init", "seed"))
     command = f"clippan train --scenes SCENE --init {model.id} {words} --seed {options.seed} -o {folder.name}"
     recipe = {**key, "batch": 1, "command": command}
-    said = _LESSONS.format(model.id, options.tune)
+    said = _LESSONS.format(model.id, options.tune, options.angle, options.consistency)
     product = ModelProduct(model.network, model.settings, model.ratios, recipe, said)
     task = Supervised(draw, options.angle, options.consistency)
     schedule = Schedule(options.iterations, 1, options.rate, options.every)
