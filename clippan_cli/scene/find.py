@@ -57,14 +57,26 @@ def find_scenes(place: Path) -> list[Found]:
 
 
 def _in_folder(folder: Path) -> Iterator[Found]:
-    # Archives are full of links.
-    for place, _, names in sorted(os.walk(folder, followlinks=True)):
+    for place, names in sorted(_folders(folder)):
         rasters = sorted(Path(place, name) for name in names if Path(name).suffix.lower() in _RASTERS)
         pans = [path for path in rasters if _PAN.search(path.stem.lower())]
         others = [path for path in rasters if path not in pans and _MS.search(path.stem.lower())]
         if len(pans) == 1 and len(others) == 1:
             name = os.path.relpath(place, folder) if Path(place) != folder else folder.resolve().name
             yield Found(name, (str(others[0]),), str(pans[0]))
+
+
+def _folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder below once, through links too: archives are full of them."""
+    seen = set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below.sort()
+        yield place, names
 
 
 def _rows(place: Path) -> list[dict[str, Any]]:

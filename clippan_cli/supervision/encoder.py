@@ -64,7 +64,7 @@ class Encoder(nn.Module):
         self.clip = _build(self.name, self.config)
         if path is not None:
             _load(self.clip, path)
-        self.sha256 = _digest(self.clip) if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+        self.sha256 = digest(self.clip) if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
         self.tokenize = _tokenizer(self.name, self.config)
         for name, value in (("mean", _MEAN), ("deviation", _DEVIATION)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
@@ -83,7 +83,7 @@ class Encoder(nn.Module):
     @property
     def width(self) -> int:
         """Length of a vector."""
-        return int(self.clip.text_projection.shape[1])
+        return int(self.texts([""]).shape[1])
 
     def images(self, x: Tensor) -> Tensor:
         """Vectors of images.
@@ -101,7 +101,7 @@ class Encoder(nn.Module):
     @torch.no_grad()
     def texts(self, texts: list[str]) -> Tensor:
         """Vectors of texts: ``(N, D)`` of length 1."""
-        tokens = self.tokenize(texts).to(self.clip.text_projection.device)
+        tokens = self.tokenize(texts).to(self.mean.device)
         return F.normalize(self.clip.encode_text(tokens).float(), dim=-1)
 
 
@@ -172,7 +172,14 @@ def _tokenizer(name: str, config: dict[str, Any] | None) -> Any:
     library = _open_clip()
     if config is not None:
         return library.SimpleTokenizer(context_length=config["text_cfg"].get("context_length", 77))
-    return library.get_tokenizer(name)
+    try:
+        return library.get_tokenizer(name)
+    except Exception as error:
+        # Those of the hub raise what they like where there is none.
+        raise ModelError(
+            f"the tokenizer of CLIP {name} is not at hand: {str(error).splitlines()[0]}",
+            "take an architecture with CLIP's own tokenizer, such as ViT-B-32-quickgelu",
+        ) from error
 
 
 def _weights_file(name: str, weights: str, *, download: bool) -> Path:
@@ -187,13 +194,18 @@ def _weights_file(name: str, weights: str, *, download: bool) -> Path:
             f"CLIP weights {weights!r} are no file, and no tag of {name}",
             f"--clip-weights FILE, none{''.join(', ' + each for each in tags)}",
         )
+    if bool(tag.get("quick_gelu")) != bool((library.get_model_config(name) or {}).get("quick_gelu")):
+        raise UsageError(
+            f"the weights {weights!r} were trained with another activation than {name} has",
+            f"--clip {name.removesuffix('-quickgelu')}{'-quickgelu' if tag.get('quick_gelu') else ''}",
+        )
     found = _cached(tag)
     if found is not None:
         return found
     if not download:
         raise ModelError(
             f"the weights {weights!r} of CLIP {name} are not on this machine: {_origin(tag)}",
-            f"--download fetches them; or put the file into {_URL_CACHE}, or name it: --clip-weights FILE",
+            "--download fetches them; or copy the file here by hand and name it: --clip-weights FILE",
         )
     try:
         return Path(library.download_pretrained(tag))
@@ -211,7 +223,7 @@ def _cached(tag: dict[str, Any]) -> Path | None:
     names = [file] if file else list(_HUB_FILES)
     places = [try_to_load_from_cache(repository, name) for name in names] if repository else []
     url = str(tag.get("url", ""))
-    places += [str(_URL_CACHE / name) for name in [*([Path(url).name] if url else []), *names]]
+    places += [str(_URL_CACHE / Path(url).name)] if url else []
     return next((Path(place) for place in places if isinstance(place, str) and Path(place).is_file()), None)
 
 
@@ -246,7 +258,7 @@ def _is_archive(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in file.namelist())
 
 
-def _digest(module: nn.Module) -> str:
+def digest(module: nn.Module) -> str:
     """SHA-256 of all weights, in order."""
     sums = hashlib.sha256()
     for value in module.state_dict().values():

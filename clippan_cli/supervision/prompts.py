@@ -50,7 +50,7 @@ def read_prompts(name: str = DEFAULT, file: str | Path | None = None) -> Prompts
     if file is not None:
         try:
             mine = _table(Path(file).read_text("utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError) as error:
             raise UsageError(f"cannot use the prompts of {file}: {error}", "see prompts.toml of the package") from error
         table = {**table, **mine}
     wordings = {key.removeprefix("hrms."): text for key, text in table.items() if key.startswith("hrms.")}

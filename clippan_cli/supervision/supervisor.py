@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from clippan_cli.errors import ModelError, OutputError, UsageError
 from clippan_cli.supervision.adapters import Adapters
-from clippan_cli.supervision.encoder import Encoder
+from clippan_cli.supervision.encoder import Encoder, digest
 from clippan_cli.supervision.losses import directional_loss
 from clippan_cli.supervision.projector import Projector
 from clippan_cli.supervision.prompts import Prompts
@@ -71,6 +71,10 @@ class Supervisor(nn.Module):
     def see_pan(self, pan: Tensor) -> Tensor:
         """Adapted vectors of PAN ``(B, 1, H, W)``, stretched likewise."""
         return self._see(self._window(pan).clamp(0, 1).expand(-1, 3, -1, -1), "pan")
+
+    def digest(self) -> str:
+        """SHA-256 of all that it has learned."""
+        return digest(self)
 
     def on(self, device: torch.device) -> Supervisor:
         """Move it, and CLIP with it."""
@@ -163,7 +167,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def load_supervisor(
-    folder: Path, *, clip_weights: str | None = None, download: bool = False, precision: str | None = None
+    folder: Path, *, clip_weights: str | None = None, download: bool = False, encoder: Encoder | None = None
 ) -> Supervisor:
     """A supervisor, frozen, on the CPU.
 
@@ -171,7 +175,7 @@ def load_supervisor(
         folder: Where it lies.
         clip_weights: Where CLIP's weights lie now; None for where they were.
         download: Whether the weights of a tag may be fetched.
-        precision: Of CLIP; None for as it was.
+        encoder: CLIP, if it is at hand.
 
     Raises:
         UsageError: There is none.
@@ -183,12 +187,12 @@ def load_supervisor(
             raise ModelError(f"{folder / WEIGHTS} is not what {RECORD} describes", "copy the supervisor's folder again")
         own = load_file(folder / WEIGHTS)
         clip, texts = document["clip"], document["prompts"]
-        encoder = Encoder(
+        encoder = encoder or Encoder(
             clip["name"],
             clip_weights or clip["weights"],
             download=download,
             config=json.loads(clip["config"]) if clip["config"] else None,
-            precision=precision or clip["precision"],
+            precision=clip["precision"],
         )
         if encoder.sha256 != clip["sha256"]:
             raise ModelError(

@@ -19,6 +19,7 @@ from clippan_cli.supervision.prompts import wordings
 from clippan_cli.supervision.supervisor import load_supervisor
 from clippan_cli.tiling.engine import choose_device
 from clippan_cli.tiling.options import Deaf, Listener
+from clippan_cli.training.adapt import LOSSES as STAGE_ONE
 from clippan_cli.training.adapt import REFERENCE, AdaptOptions, adapt_on
 from clippan_cli.training.fullres import (
     LOSSES,
@@ -30,7 +31,7 @@ from clippan_cli.training.fullres import (
     tile_side,
     train_on,
 )
-from clippan_cli.training.group import Group
+from clippan_cli.training.group import Group, alone
 from clippan_cli.training.sites import Site, open_sites
 
 TABLES = ("losses", "stage1", "input", "prompts")
@@ -66,7 +67,9 @@ def variants(table: str, options: TrainOptions) -> list[Variant]:
         raise UsageError(f"unknown table {table!r}", "known: " + ", ".join(TABLES))
     adapting = options.adapting
     if table == "losses":
-        weights = {**LOSSES, **loss_weights(options)}
+        if options.supervisor == NONE:
+            raise UsageError("a table of losses needs a supervisor", "leave out --supervisor none")
+        weights = {**LOSSES, **options.losses}
         weights["spatial"] = weights["spatial"] or 1.0
         kinds = ("spectral", "spatial", "quality")
         lines = {
@@ -85,13 +88,12 @@ def variants(table: str, options: TrainOptions) -> list[Variant]:
             Variant("as given", adapting, options),
         ]
     if table == "stage1":
-        zero = {"type": 0.0, "scene": 0.0, "fusion": 0.0}
+        zero = dict.fromkeys(STAGE_ONE, 0.0)
         steps = {"scene": ("scene",), "+ type": ("scene", "type"), "+ fusion": ("scene", "type", "fusion")}
-        standard = {"type": 1.0, "scene": 1.0, "fusion": 10.0}
         return [
             Variant("no language", adapting, replace(options, supervisor=NONE)),
             *(
-                Variant(name, replace(adapting, losses={**zero, **{key: standard[key] for key in kept}}), options)
+                Variant(name, replace(adapting, losses={**zero, **{key: STAGE_ONE[key] for key in kept}}), options)
                 for name, kept in steps.items()
             ),
         ]
@@ -129,6 +131,7 @@ def ablate(
     """
     hears, folder, halt = listener or Deaf(), Path(output), stop or Event()
     lines = variants(table, options)
+    alone("--ablate")
     if (folder / TABLE).exists() and not options.overwrite:
         raise OutputError(f"{folder} holds a table", "choose another -o, or replace it with --overwrite")
     group = Group(device=choose_device(options.device))
@@ -175,7 +178,7 @@ def _one(
         path = place / "supervisor"
         adapting = replace(line.adapting, seed=seed, overwrite=True, resume=False, device=line.training.device)
         adapt_on(sites, encoder, path, adapting, Deaf(), stop)
-        supervisor = load_supervisor(path, clip_weights=adapting.clip_weights)
+        supervisor = load_supervisor(path, encoder=encoder)
     side = tile_side(None) if encoder is None else encoder.side
     options = replace(line.training, seed=seed, overwrite=True, resume=False)
     document = train_on(Ground(sites, side, supervisor), place, options, group, Deaf(), stop)
@@ -195,10 +198,13 @@ def _summary(found: Sequence[dict[str, dict[str, float]]]) -> dict[str, float]:
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    try:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}", "free some space") from error
 
 
 def as_lines(document: dict[str, Any]) -> Iterator[str]:

@@ -36,7 +36,7 @@ from clippan_cli.training.draw import Draw
 from clippan_cli.training.group import Group
 from clippan_cli.training.loop import Loop, Schedule, Task, check_folder
 from clippan_cli.training.scenes import wanted
-from clippan_cli.training.sites import Site, open_sites
+from clippan_cli.training.sites import Site, names, open_sites
 from clippan_cli.training.tiles import Tiles, TileStream, held_tiles
 
 LOSSES = {"type": 1.0, "scene": 1.0, "fusion": 10.0}
@@ -150,10 +150,10 @@ def adapt_on(
     net = Supervisor(encoder, projector(options.ms_input, sites), prompts).on(group.device)
     stream = TileStream(sites, encoder.side, options.batch, options.seed, options.jobs, group, hears)
     temperatures = (options.type_temperature, options.scene_temperature)
-    held = held_tiles(sites, encoder.side, _HELD, group.device)
+    held = held_tiles(sites, encoder.side, _HELD, group.device, hears)
     task = Adapting(stream, held, weights, temperatures, options.seed)
     plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
-    key = {**plain, "losses": weights, "clip_sha256": encoder.sha256, "scenes": len(sites)}
+    key = {**plain, "losses": weights, "clip_sha256": encoder.sha256, "texts": prompts.texts, "scenes": names(sites)}
     schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
     return Loop(folder, net, task, SupervisorProduct(key, task), schedule, key, hears, stop).run(options.resume)
 
@@ -220,7 +220,6 @@ class Adapting(Task):
         self._stream, self._held, self._weights = stream, held, weights
         self._temperatures, self._seed = temperatures, seed
         self.terms = tuple(name for name, weight in weights.items() if weight)
-        self.found: dict[str, float] = {}
 
     def draw(self, iteration: int, size: int) -> Lesson:
         """See :meth:`Task.draw`."""
@@ -258,12 +257,11 @@ class Adapting(Task):
         right = [
             (part @ texts.T).argmax(1) == kind for kind, part in zip((MS, PAN, HRMS, DISTORTED), seen, strict=True)
         ]
-        self.found = {
+        return {
             "type_accuracy": float(torch.cat(right).float().mean()),
             "retrieval": _retrieval(seen[MS], seen[HRMS]),
             "cosine": float((net.adapters.fuse_images(seen[MS], seen[PAN]) * seen[HRMS]).sum(1).mean()),
         }
-        return self.found
 
     def where(self, sample: Lesson) -> str:
         """See :meth:`Task.where`."""
@@ -323,7 +321,7 @@ class SupervisorProduct:
 
     Args:
         recipe: What to say of the training.
-        task: Knows what the last validation found.
+        task: Validates it.
     """
 
     recipe: Mapping[str, Any]
@@ -337,5 +335,6 @@ class SupervisorProduct:
     def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`Product`."""
         assert isinstance(net, Supervisor)
-        found = {name: round(value, 4) for name, value in self.task.found.items()}
+        with torch.no_grad():
+            found = {name: round(value, 4) for name, value in self.task.validate(net).items()}
         return save_supervisor(folder, net, {"training": {**self.recipe, **said}, "held_out": found})

@@ -29,7 +29,7 @@ from clippan_cli.training.loop import Loop, Schedule, Task, begin_from, check_fo
 from clippan_cli.training.losses import back_projected
 from clippan_cli.training.page import PICTURES, draw_page, draw_tile
 from clippan_cli.training.scenes import wanted
-from clippan_cli.training.sites import Site, open_sites
+from clippan_cli.training.sites import Site, names, open_sites
 from clippan_cli.training.supervised import ModelProduct, fused
 from clippan_cli.training.tiles import Tiles, TileStream, held_tiles
 from clippan_cli.training.unsupervised import (
@@ -42,7 +42,7 @@ from clippan_cli.training.unsupervised import (
     structural_loss,
 )
 
-LOSSES = {"language": 0.05, "spectral": 1.0, "spatial": 0.0, "quality": 0.2, "structure": 0.02, "teacher": 0.2}
+LOSSES = {"language": 0.05, "spectral": 1.0, "spatial": 0.0, "quality": 0.2, "structure": 0.2, "teacher": 0.2}
 """L_d, L_spec, L_spat, L_QNR, λ-PNN's structure and the teacher, with their weights (CLIPPan's Table 2).
 
 The teacher is for networks that begin anew: one that begins as its own teacher would only be held back.
@@ -153,6 +153,12 @@ def train(
                 f"--batch {options.batch} cannot be shared by {group.size} processes", "give a multiple of their number"
             )
         hears = hears if group.leads else Deaf()
+        # What is wrong shall be said before CLIP is adapted.
+        taught_by(options, weights, group.device)
+        if options.network is not None or options.init is None:
+            _network(options, folder, 4, 4.0)
+        else:
+            begin_from(options.init, folder)
         supervisor = _supervisor(scenes, folder, options, weights, group, hears, stop)
         side = tile_side(supervisor)
         ground = Ground(open_sites(scenes, side, taught_by(options, weights, group.device), hears), side, supervisor)
@@ -217,10 +223,10 @@ def train_on(
     model, net = _network(options, folder, bands, ratio)
     net.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     stream = TileStream(sites, ground.side, options.batch, options.seed, options.jobs, group, hears)
-    held = held_tiles(sites, ground.side, _HELD, group.device) if group.leads else []
+    held = held_tiles(sites, ground.side, _HELD, group.device, hears) if group.leads else []
     watched = supervisor.on(group.device) if supervisor is not None and weights["language"] else None
     task = FullResolution(stream, held, watched, weights, options, None if model is None else net)
-    key = _key(options, weights, model, len(sites), watched)
+    key = _key(options, weights, model, names(sites), watched)
     recipe = {**key, "sources": {"scenes": len(sites)}, "command": _command(folder, options)}
     words = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
     teaching = "off" if watched is None else f"CLIP {watched.encoder.name}, weights {watched.encoder.weights}"
@@ -239,7 +245,13 @@ def train_on(
 def _network(options: TrainOptions, folder: Path, bands: int, ratio: float) -> tuple[Model | None, Network]:
     """What is trained, and what it begins from."""
     if options.network is not None:
-        return None, network(options.network, bands, **options.settings)
+        made = network(options.network, bands, **options.settings)
+        if not made.tile_safe:
+            raise UsageError(
+                f"{options.network} with {dict(options.settings)} looks at whole images: it could not sharpen scenes",
+                "leave its local form as it is",
+            )
+        return None, made
     if options.init is None:
         raise UsageError("nothing to train", "--init MODEL, or --backbone NAME to begin anew")
     model = begin_from(options.init, folder)
@@ -266,19 +278,22 @@ def _supervisor(
         path = folder / "supervisor"
         if group.leads and not ((path / SUPERVISOR_RECORD).is_file() and options.resume):
             hears.say("no --supervisor was given: adapting one to these scenes first")
-            how = replace(options.adapting, device=options.device, overwrite=True, jobs=options.jobs, seed=options.seed)
+            how = replace(options.adapting, device=options.device, jobs=options.jobs, seed=options.seed)
+            how = replace(how, overwrite=not options.resume, resume=options.resume)
             adapt(scenes, path, how, hears, stop)
         group.wait()
     return load_supervisor(path, clip_weights=options.clip_weights, download=options.adapting.download)
 
 
 def _key(
-    options: TrainOptions, weights: Mapping[str, float], model: Model | None, scenes: int, supervisor: Supervisor | None
+    options: TrainOptions, weights: Mapping[str, float], model: Model | None, scenes: str, supervisor: Supervisor | None
 ) -> dict[str, Any]:
     """What a resumed training must have in common with the first."""
     plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
     begun = {} if model is None else {"init": model.id, "init_sha256": model.sha256, "network": model.network}
     seen = {} if supervisor is None else {"clip_sha256": supervisor.encoder.sha256, "prompt": supervisor.prompts.name}
+    if supervisor is not None:
+        seen["supervisor_sha256"] = supervisor.digest()
     return {**plain, **begun, **seen, "losses": dict(weights), "scenes": scenes}
 
 

@@ -6,10 +6,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+from clippan_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,16 @@ class Group:
             dist.barrier()
 
 
+def alone(what: str) -> None:
+    """Refuse to run in several processes.
+
+    Raises:
+        UsageError: torchrun started more than one.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(f"{what} works in one process", "start it without torchrun")
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Group]:
     """The group that torchrun has set up, or a process alone.
@@ -78,7 +91,8 @@ def joined(device: torch.device) -> Iterator[Group]:
     own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if device.type == "cuda" else device
     if own.type == "cuda":
         torch.cuda.set_device(own)
-    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    # The others wait while the first one adapts CLIP.
+    dist.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=timedelta(hours=12))
     try:
         yield Group(dist.get_rank(), size, own)
     finally:

@@ -165,7 +165,6 @@ class Loop:
                 means = self._group.mean([sum(part) / len(recent) for part in zip(*recent, strict=True)])
                 if self._group.leads:
                     self._note(done, time.perf_counter() - began, means)
-                    self._save(done)
                 recent.clear()
             if self._group.any(self._stop.is_set()) and done < total:
                 if self._group.leads:
@@ -219,10 +218,12 @@ class Loop:
         terms, where = found
         self._group.average(self._weights)
         norm = float(nn.utils.clip_grad_norm_(self._weights, _GRADIENT))
-        if not math.isfinite(norm + sum(terms)):
+        # The gradient is shared: what one process cannot use, none can.
+        if not math.isfinite(norm):
+            here = where if where and not math.isfinite(sum(terms)) else ""
             raise ModelError(
-                f"the loss is not finite at iteration {iteration + 1}{where and ', ' + where}",
-                "the last checkpoint is kept; start again with a lower --rate and --overwrite",
+                f"the loss is not finite at iteration {iteration + 1}{here and ', ' + here}",
+                f"{STATE} keeps the last checkpoint; begin again elsewhere with a lower --rate",
             )
         self._optimiser.step()
         decay = min(_EMA, (iteration + 1) / (iteration + 20))
@@ -236,8 +237,8 @@ class Loop:
         self._optimiser.zero_grad(set_to_none=True)
         try:
             sample = self._task.draw(iteration, self._batch)
-            terms = self._task.losses(self._net, sample)
             weights = self._task.weights(iteration / self._schedule.iterations)
+            terms = self._task.losses(self._net, sample)
             torch.autograd.backward(torch.stack([weights[name] * term for name, term in terms.items()]).sum())
             return [float(terms[name].detach()) for name in self._task.terms], self._task.where(sample)
         except torch.OutOfMemoryError:
@@ -246,7 +247,7 @@ class Loop:
 
     def _rate(self, iteration: int) -> float:
         """Linear up, cosine down."""
-        warm = min(1.0, (iteration + 1) / min(_WARM_UP, self._schedule.iterations))
+        warm = min(1.0, (iteration + 1) / max(1, min(_WARM_UP, self._schedule.iterations // 10)))
         cosine = 0.5 * (1 + math.cos(math.pi * iteration / self._schedule.iterations))
         return self._schedule.rate * warm * (_LOWEST_RATE + (1 - _LOWEST_RATE) * cosine)
 
@@ -264,16 +265,24 @@ class Loop:
         with torch.no_grad():
             found = self._task.validate(self._mean)
         score = self._task.score(found)
+        if score is not None and not math.isfinite(score):
+            score = math.inf
         if score is not None and (self._best is None or score < self._best.score):
             weights = {name: value.detach().clone() for name, value in self._mean.state_dict().items()}
             self._best = Best(score, done, weights)
+        self._save(done)
         checks = [found[name] for name in self._task.checks]
         row = [done, f"{seconds:.1f}", f"{self._rate(done - 1):.3e}", *(f"{x:.5f}" for x in (*means, *checks))]
-        with (self._folder / LOG).open("a", newline="") as file:
-            csv.writer(file).writerow(row)
-        draw_curves(self._folder / LOG, self._folder / CURVES)
-        with torch.no_grad():
-            self._task.picture(self._mean, done, found, self._folder)
+        try:
+            with (self._folder / LOG).open("a", newline="") as file:
+                csv.writer(file).writerow(row)
+            draw_curves(self._folder / LOG, self._folder / CURVES)
+            with torch.no_grad():
+                self._task.picture(self._mean, done, found, self._folder)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write into {self._folder}: {error.strerror}", "free some space; --resume continues"
+            ) from error
         terms = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(self._task.terms, means, strict=False))
         self._hears.say(f"{done}: {terms}; " + ", ".join(f"{name} {found[name]:.4g}" for name in self._task.checks))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from rasterio.errors import RasterioError
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-from clippan_cli.errors import ClippanError, InputError
+from clippan_cli.errors import ClippanError, InputError, ModelError
 from clippan_cli.fusion.method import Fitted, Method, Statistics
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.fusion.traits import FEATURES, Traits, from_moments
@@ -32,6 +33,7 @@ _HELD_SCENES = 5
 _HELD_SHARE = 5
 _WORKERS = 2
 _LEAST = 16
+_LEAST_WIDTH = 0.05
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,15 @@ def open_sites(places: Sequence[str], side: int, methods: Mapping[str, Method], 
     """
     found = wanted(places)
     hold = len(found) >= _HELD_SCENES
-    sites = []
+    sites: list[Site] = []
     hears.begin("surveying scenes", len(found))
-    for index, scene in enumerate(found):
-        part = None if not hold else index % _HELD_SHARE == _HELD_SHARE - 1
+    for scene in found:
+        part = None if not hold else len(sites) % _HELD_SHARE == _HELD_SHARE - 1
         try:
             sites.append(_site(scene, side, methods, part))
-        except (RasterioError, ClippanError, OSError) as error:
+        except ModelError:
+            raise
+        except (RasterioError, ClippanError, OSError, ValueError) as error:
             hears.warn(f"scene {scene.name} is left out: {error}")
         hears.advance(1)
     if not sites:
@@ -136,6 +140,12 @@ def open_sites(places: Sequence[str], side: int, methods: Mapping[str, Method], 
     kinds = Counter(f"{site.sensor}, ratio {site.sampling.ratio[0]:.4g}" for site in sites)
     hears.say("scenes: " + "; ".join(f"{count} of {kind}" for kind, count in kinds.items()))
     return sites
+
+
+def names(sites: Sequence[Site]) -> str:
+    """Which scenes they are, in a few letters."""
+    text = "\n".join(site.files.name for site in sites)
+    return f"{len(sites)} ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
 
 
 def _site(scene: Found, side: int, methods: Mapping[str, Method], held: bool | None) -> Site:
@@ -212,14 +222,16 @@ def _stretch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
     ]
     planes.append(torch.cat([sample.pan[sample.pan_valid.expand_as(sample.pan)] for sample in samples]))
     ends = torch.from_numpy(np.array([np.quantile(plane.numpy(), _PERCENTILES) for plane in planes], np.float32))
-    return ends[:, 0], torch.maximum(ends[:, 1], ends[:, 0] + 1e-6)
+    # A band without contrast must not be stretched into noise.
+    least = _LEAST_WIDTH * float((ends[:, 1] - ends[:, 0]).max()) + 1e-6
+    return ends[:, 0], torch.maximum(ends[:, 1], ends[:, 0] + least)
 
 
 def mixture(moments: Moments) -> Tensor:
     """φ: non-negative weights that make PAN, as the MS bands see it, from them, and a constant: ``(C + 1,)``."""
     variance = moments.covariance("ms", "ms")
     shared = moments.covariance("ms", "pan_low").mean(1)
-    factor = np.linalg.cholesky(variance + 1e-9 * np.trace(variance) * np.eye(len(variance)))
+    factor = np.linalg.cholesky(variance + (1e-9 * np.trace(variance) + 1e-12) * np.eye(len(variance)))
     weights = lsq_linear(factor.T, np.linalg.solve(factor, shared), (0, np.inf)).x
     constant = moments.mean("pan_low").mean() - weights @ moments.mean("ms")
     return torch.from_numpy(np.append(weights, constant)).float()

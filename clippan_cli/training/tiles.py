@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -11,7 +13,7 @@ from rasterio.errors import RasterioError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from clippan_cli.errors import ClippanError, InputError
+from clippan_cli.errors import ClippanError, InputError, ResourceError
 from clippan_cli.fusion.method import Tile
 from clippan_cli.fusion.traits import Traits, as_context
 from clippan_cli.physics.operators import Operators
@@ -26,6 +28,7 @@ from clippan_cli.training.scenes import quiet
 from clippan_cli.training.sites import Geometry, Site
 
 _TRIES = 40
+_MOST_OPEN = 32
 _HELD_SEED = 1 << 20
 
 
@@ -123,7 +126,17 @@ def _joined(parts: Sequence[Sampling]) -> Sampling:
     return replace(parts[0], phases=phases, gains=tuple(gain for part in parts for gain in part.gains))
 
 
-class TileReader(Dataset[RawTile]):
+class Unreadable(NamedTuple):
+    """Instead of a tile, and why: an exception would lose its hint on the way from a worker process.
+
+    Args:
+        what: For people.
+    """
+
+    what: str
+
+
+class TileReader(Dataset[RawTile | Unreadable]):
     """Tiles by number: a seed and a number make a tile, in whatever process.
 
     Args:
@@ -135,7 +148,7 @@ class TileReader(Dataset[RawTile]):
 
     def __init__(self, sites: Sequence[Site], side: int, seed: int, *, held: bool = False) -> None:
         self._sites, self._side, self._seed, self._held = sites, side, seed, held
-        self._open: dict[int, Pair] = {}
+        self._open: OrderedDict[int, Pair] = OrderedDict()
         self._lost: dict[int, str] = {}
         kinds: dict[object, list[int]] = {}
         for index, site in enumerate(sites):
@@ -143,9 +156,11 @@ class TileReader(Dataset[RawTile]):
                 kinds.setdefault(site.kind, []).append(index)
         self._kinds = list(kinds.values())
 
-    def __getitem__(self, number: tuple[int, int]) -> RawTile:
+    def __getitem__(self, number: tuple[int, int]) -> RawTile | Unreadable:
         """Tile ``number[1]`` of batch ``number[0]``; those of a batch are of one kind of scene."""
         batch, place = number
+        if not self._kinds:
+            return Unreadable("there is no scene to take tiles from")
         kind = self._kinds[Draw(self._seed * 7_919 + batch).pick([float(len(kind)) for kind in self._kinds])]
         draw = Draw((self._seed * 1_000_003 + batch) * 1_009 + place)
         order = draw.order(len(kind)).tolist()
@@ -160,18 +175,12 @@ class TileReader(Dataset[RawTile]):
             if found is not None:
                 return found._replace(lost=tuple(self._lost.items()))
         lost = "; ".join(f"{self._sites[i].files.name}: {why}" for i, why in self._lost.items())
-        raise InputError(
-            f"no tile of {self._side} PAN pixels without gaps was found{lost and f' ({lost})'}",
-            "give scenes with more valid pixels",
-        )
+        return Unreadable(f"no tile of {self._side} PAN pixels without gaps was found{lost and f' ({lost})'}")
 
     def _tile(self, index: int, draw: Draw) -> RawTile | None:
         """A random tile of a scene without invalid pixels; None after many tries."""
         site = self._sites[index]
-        if index not in self._open:
-            with quiet():
-                self._open[index] = open_pair(site.files.ms, site.files.pan)
-        pair, area = self._open[index], self._area(site)
+        pair, area = self._pair(index), self._area(site)
         assert area is not None
         size = Geometry.of(site.sampling.ratio, self._side)
         for _ in range(_TRIES):
@@ -185,6 +194,17 @@ class TileReader(Dataset[RawTile]):
                 return RawTile(index, ms_box, pan_box, window.ms / site.scale, window.pan / site.scale)
         return None
 
+    def _pair(self, index: int) -> Pair:
+        """The scene's rasters; few stay open, for an archive has more scenes than a process may have files."""
+        if index not in self._open:
+            files = self._sites[index].files
+            with quiet():
+                self._open[index] = open_pair(files.ms, files.pan)
+        self._open.move_to_end(index)
+        if len(self._open) > _MOST_OPEN:
+            self._open.popitem(last=False)[1].close()
+        return self._open[index]
+
     def _area(self, site: Site) -> Box | None:
         return site.held if self._held else site.learned
 
@@ -195,8 +215,11 @@ def _pan_box(site: Site, ms_box: Box, size: Geometry) -> Box | None:
     for axis in (0, 1):
         ratio = site.sampling.ratio[axis]
         edge = site.sampling.nominal[axis] + ratio * (ms_box[axis].start - 0.5) + 0.5
-        start = round(edge + (ratio * size.ms - size.pan) / 2)
-        if not 0 <= start <= site.pan_shape[axis] - size.pan:
+        start, last = round(edge + (ratio * size.ms - size.pan) / 2), site.pan_shape[axis] - size.pan
+        # A Landsat PAN ends within its last MS pixel.
+        if -1 <= start <= last + 1 and last >= 0:
+            start = min(max(start, 0), last)
+        if not 0 <= start <= last:
             return None
         spans.append(Span(start, start + size.pan))
     return Box(*spans)
@@ -227,7 +250,7 @@ class TileStream:
     ) -> None:
         self._reader, self._sites = TileReader(sites, side, seed), sites
         self._batch, self._workers, self._group, self._hears = batch, workers, group, hears
-        self._steps: Iterator[list[RawTile]] | None = None
+        self._steps: Iterator[list[RawTile | Unreadable]] | None = None
         self._at, self._raws = -1, list[RawTile]()
         self.lost: dict[int, str] = {}
 
@@ -236,16 +259,23 @@ class TileStream:
         if iteration != self._at:
             if self._steps is None or iteration != self._at + 1:
                 self._steps = self._begin(iteration)
-            self._at, self._raws = iteration, next(self._steps)
+            try:
+                found = next(self._steps)
+            except RuntimeError as error:
+                raise ResourceError(
+                    f"a process that reads tiles has ended: {str(error).splitlines()[0]}", "fewer --jobs, or --jobs 0"
+                ) from error
+            self._at, self._raws = iteration, [_readable(raw) for raw in found]
             self._tell()
         return assemble(self._sites, self._raws[:size], self._group.device)
 
-    def _begin(self, first: int) -> Iterator[list[RawTile]]:
+    def _begin(self, first: int) -> Iterator[list[RawTile | Unreadable]]:
         loader = DataLoader(
             self._reader,
             batch_sampler=_Numbers(first, self._group.share(self._batch)),
             num_workers=self._workers,
             collate_fn=list,
+            worker_init_fn=_deaf,
         )
         return iter(loader)
 
@@ -255,6 +285,17 @@ class TileStream:
                 if index not in self.lost:
                     self.lost[index] = why
                     self._hears.warn(f"scene {self._sites[index].files.name} is skipped from here on: {why}")
+
+
+def _deaf(_: int) -> None:
+    """Ctrl-C is for the process that trains."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _readable(raw: RawTile | Unreadable) -> RawTile:
+    if isinstance(raw, Unreadable):
+        raise InputError(raw.what, "give scenes with more valid pixels")
+    return raw
 
 
 @dataclass(frozen=True)
@@ -271,7 +312,13 @@ class _Numbers:
             step += 1
 
 
-def held_tiles(sites: Sequence[Site], side: int, count: int, device: torch.device) -> list[Tiles]:
+def held_tiles(sites: Sequence[Site], side: int, count: int, device: torch.device, hears: Listener) -> list[Tiles]:
     """Tiles to validate on, each by itself: always the same, whatever is trained."""
-    reader = TileReader(sites, side, _HELD_SEED, held=True)
-    return [assemble(sites, [reader[number, 0]], device) for number in range(count)]
+    raws = []
+    for held in (True, False):
+        reader = TileReader(sites, side, _HELD_SEED, held=held)
+        raws = [reader[number, 0] for number in range(count)]
+        if not any(isinstance(raw, Unreadable) for raw in raws):
+            break
+        hears.warn("what is kept aside has no tile without gaps: validation is on what is learned from")
+    return [assemble(sites, [_readable(raw)], device) for raw in raws]

@@ -34,8 +34,8 @@ def test_pretrain_tune_and_sharpen(make_scene: MakeScene, tmp_path: Path) -> Non
     words = ("--set", "width=8", "--set", "blocks=1", "--iterations", "2", "--procedural", "1", "--batch", "1")
     assert call("pretrain", "-o", made, *words, "-q").stdout == made + "\n"
     scene = make_scene(size=96)
-    words = ("--init", made, "--tune", "full", "--iterations", "2", "-q")
-    result = call("train", "--scenes", str(tmp_path), "-o", tuned, *words)
+    tuning = ("--init", made, "--tune", "full", "--iterations", "2", "-q")
+    result = call("train", "--scenes", str(tmp_path), "-o", tuned, *tuning)
     assert result.stdout == tuned + "\n", result.stderr
     result = call("sharpen", scene.ms, scene.pan, "-o", scene.out, "--model", tuned, "--no-guard", "--json", "-q")
     assert json.loads(result.stdout)["method_used"] == "tuned"

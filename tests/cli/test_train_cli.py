@@ -41,8 +41,8 @@ def test_adapt_train_and_sharpen(make_scene: MakeScene, tmp_path: Path, tiny_cli
 
 def test_a_table(make_scene: MakeScene, tmp_path: Path, tiny_clip: str) -> None:
     make_scene(size=60)
-    words = ("--clip", tiny_clip, "--clip-weights", "none", "--jobs", "0", "--iterations", "1", "--batch", "1")
-    words += ("--adapt-iterations", "1", "--ablate", "input", "--seeds", "1", "-q")
+    words = ["--clip", tiny_clip, "--clip-weights", "none", "--jobs", "0", "--iterations", "1", "--batch", "1"]
+    words += ["--adapt-iterations", "1", "--ablate", "input", "--seeds", "1", "-q"]
     result = call("train", "--scenes", str(tmp_path), "-o", str(tmp_path / "table"), *words)
     assert result.exit_code == 0, result.stderr
     names = [line.split()[0] for line in result.stdout.splitlines()[1:]]

@@ -31,6 +31,8 @@ def test_links_are_followed(tmp_path: Path) -> None:
     touch(tmp_path / "store" / "ms.tif", tmp_path / "store" / "pan.tif")
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "linked").symlink_to(tmp_path / "store")
+    (tmp_path / "archive" / "zagain").symlink_to(tmp_path / "store")
+    (tmp_path / "archive" / "loop").symlink_to(tmp_path / "archive")
     assert [scene.name for scene in find_scenes(tmp_path / "archive")] == ["linked"]
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 
 from clippan_cli.errors import InputError
@@ -12,9 +14,10 @@ from clippan_cli.fusion.registry import method
 from clippan_cli.metrics.local import local_correlation
 from clippan_cli.metrics.qnr import d_lambda, d_s
 from clippan_cli.metrics.reference import ssim
+from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.training.group import Group
-from clippan_cli.training.sites import Site, open_sites
-from clippan_cli.training.tiles import TileReader, Tiles, TileStream, assemble, held_tiles
+from clippan_cli.training.sites import Geometry, Site, open_sites
+from clippan_cli.training.tiles import RawTile, TileReader, Tiles, TileStream, _pan_box, held_tiles
 from clippan_cli.training.unsupervised import (
     imitation_loss,
     judge,
@@ -51,8 +54,7 @@ def sites_of(place: Path, said: Said | None = None, side: int = 64) -> list[Site
 
 def test_tiles_are_cut_where_they_belong(put: Callable[..., Path]) -> None:
     sites = sites_of(put("a", size=60, slip=(0.3, -0.2)))
-    raws = [TileReader(sites, 64, 3)[0, place] for place in range(3)]
-    tiles = assemble(sites, raws, CPU)
+    tiles = TileStream(sites, 64, 3, 3, 0, Group(), Said())(0, 3)
     assert tiles.ms.shape == (3, 4, 16, 16)
     assert tiles.pan.shape == (3, 1, 64, 64)
     # What a single window of the engine sees is what the batch sees.
@@ -66,7 +68,7 @@ def test_tiles_are_cut_where_they_belong(put: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("ratio", [2, 4.015])
 def test_any_ratio(put: Callable[..., Path], ratio: float) -> None:
     sites = sites_of(put("a", size=80, ratio=ratio))
-    tiles = assemble(sites, [TileReader(sites, 64, 0)[0, place] for place in range(2)], CPU)
+    tiles = TileStream(sites, 64, 2, 0, 0, Group(), Said())(0, 2)
     assert tiles.pan.shape[-1] >= 64
     assert tiles.pan.shape[-1] % 8 == 0
     seen = tiles.operators.down(tiles.ms_up.flatten(0, 1)).view_as(tiles.ms)
@@ -99,6 +101,7 @@ def test_invalid_pixels_never_enter(put: Callable[..., Path]) -> None:
     reader = TileReader(sites, 64, 0)
     for number in range(12):
         raw = reader[number, 0]
+        assert isinstance(raw, RawTile)
         assert float(raw.ms.min()) > 0
         assert float(raw.pan.min()) > 0
 
@@ -120,7 +123,7 @@ def test_a_strip_of_a_single_scene_is_kept_aside(put: Callable[..., Path]) -> No
     (small,) = sites_of(put("b", size=24).parent / "scenes" / "b", said)
     assert small.learned == small.held
     assert any("too small to keep a part of them aside" in line for line in said.lines)
-    kept = held_tiles([site], 64, 3, CPU)
+    kept = held_tiles([site], 64, 3, CPU, said)
     assert all(ms_box.rows.start >= site.held.rows.start for tiles in kept for ms_box, _ in tiles.boxes)
 
 
@@ -161,8 +164,10 @@ def test_no_room_without_gaps(put: Callable[..., Path]) -> None:
     valid = np.ones((40, 40), bool)
     valid[::8] = False
     sites = sites_of(put("a", size=40, valid=valid, nodata=0))
-    with pytest.raises(InputError, match="no tile of 64 PAN pixels without gaps"):
-        TileReader(sites, 64, 0)[0, 0]
+    for workers in (0, 1):
+        with pytest.raises(InputError, match="no tile of 64 PAN pixels without gaps") as caught:
+            TileStream(sites, 64, 2, 0, workers, Group(), Said())(0, 2)
+        assert caught.value.hint == "give scenes with more valid pixels"
 
 
 def test_kinds_do_not_mix(put: Callable[..., Path]) -> None:
@@ -177,7 +182,7 @@ def test_kinds_do_not_mix(put: Callable[..., Path]) -> None:
 @pytest.fixture
 def tiles(put: Callable[..., Path]) -> Tiles:
     sites = sites_of(put("a", size=60))
-    return assemble(sites, [TileReader(sites, 64, 0)[0, place] for place in range(2)], CPU)
+    return TileStream(sites, 64, 2, 0, 0, Group(), Said())(0, 2)
 
 
 def test_the_mixture_is_what_pan_is(tiles: Tiles) -> None:
@@ -228,8 +233,25 @@ def test_losses_have_finite_gradients(tiles: Tiles) -> None:
 
 
 def test_the_better_fusion_is_judged_better(put: Callable[..., Path]) -> None:
-    (tiles,) = held_tiles(sites_of(put("a", size=60), side=128), 128, 1, CPU)
+    (tiles,) = held_tiles(sites_of(put("a", size=60), side=128), 128, 1, CPU, Said())
     ((site, tile),) = tiles.singly()
     plain, good = judge(tiles.ms_up, tiles), judge(site.fitted["gsa"].fuse(tile)[None], tiles)
     assert good["d_rho"] < plain["d_rho"]
     assert good["hqnr"] > plain["hqnr"]
+
+
+def test_constant_scenes_and_bands_are_borne(put: Callable[..., Path]) -> None:
+    place = put("a", size=60)
+    with rasterio.open(place / "a" / "ms.tif", "r+") as file:
+        file.write(np.full((240 // 4, 240 // 4), 7, "uint16"), 2)
+    (site,) = sites_of(place)
+    assert float((site.high - site.low).min()) >= 0.04 * float((site.high - site.low).max())
+    assert torch.isfinite(site.mixture).all()
+
+
+def test_landsats_grid_ends_within_a_pixel(put: Callable[..., Path]) -> None:
+    (site,) = sites_of(put("a", size=48, ratio=2, phase=0))
+    shorter = replace(site, pan_shape=(95, 95))
+    size = Geometry.of(site.sampling.ratio, 64)
+    corner = Box(Span(48 - size.ms, 48), Span(48 - size.ms, 48))
+    assert _pan_box(shorter, corner, size) == Box(Span(95 - size.pan, 95), Span(95 - size.pan, 95))
