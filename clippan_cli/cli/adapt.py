@@ -69,7 +69,9 @@ def adapt(
 
     from clippan_cli.training.adapt import AdaptOptions
     from clippan_cli.training.adapt import adapt as run
+    from clippan_cli.training.group import alone
 
+    alone("clippan adapt")
     options = AdaptOptions(
         clip=clip,
         clip_weights=clip_weights or "openai",

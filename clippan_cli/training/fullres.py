@@ -339,7 +339,7 @@ class FullResolution(Task):
         self.beside: dict[str, dict[str, float]] = {}
         with torch.no_grad():
             for name in ("exp", *ANCHORS) if held else ():
-                self.beside[name] = _means([judge(self._classical(name, tiles), tiles) for tiles in held])
+                self.beside[name] = _means([self._judged(self._classical(name, tiles), tiles) for tiles in held])
             if init is not None and held:
                 self.beside["init"] = self.validate(init)
 
@@ -370,14 +370,7 @@ class FullResolution(Task):
 
     def validate(self, net: nn.Module) -> dict[str, float]:
         """Means over the tiles kept aside."""
-        rows = []
-        for tiles in self._held:
-            out = self._out(net, tiles)
-            row = judge(out, tiles)
-            if self._supervisor is not None:
-                row["validation_language"] = float(self._language(out, tiles))
-            rows.append(row)
-        return _means(rows)
+        return _means([self._judged(self._out(net, tiles), tiles) for tiles in self._held])
 
     def score(self, found: Mapping[str, float]) -> float:
         """How much worse than the better formula, on three indices alike (logarithms)."""
@@ -393,7 +386,7 @@ class FullResolution(Task):
         """Before, after and PAN, as the training goes on; and the page that shows them."""
         tiles = self._held[0]
         draw_tile(self._out(net, tiles)[0], tiles, folder / PICTURES / f"{done:06}.png")
-        draw_page(folder, {**self.beside, "model": {name: found[name] for name in _INDICES}})
+        draw_page(folder, {**self.beside, "model": {name: found[name] for name in self.checks}})
 
     @property
     def skipped(self) -> int:
@@ -402,6 +395,12 @@ class FullResolution(Task):
 
     def _out(self, net: nn.Module, tiles: Tiles) -> Tensor:
         return back_projected(fused(net, tiles), tiles, self._options.consistency)
+
+    def _judged(self, out: Tensor, tiles: Tiles) -> dict[str, float]:
+        row = judge(out, tiles)
+        if self._supervisor is not None:
+            row["validation_language"] = float(self._language(out, tiles))
+        return row
 
     def _language(self, out: Tensor, tiles: Tiles) -> Tensor:
         assert self._supervisor is not None
