@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -242,6 +243,24 @@ def parse_pairs(texts: list[str] | None, option: str, example: str) -> dict[str,
             raise UsageError(f"{option} {text!r} is not NAME=VALUE", f"for example {option} {example}")
         pairs[key.upper()] = value
     return pairs
+
+
+def refuse(context: typer.Context, names: Sequence[str], beside: str, why: str) -> None:
+    """Refuse options that were given but would do nothing.
+
+    Args:
+        context: Of the command.
+        names: Of the options, as parameters.
+        beside: The option that makes them idle.
+        why: For people.
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{name.replace('_', '-')} cannot stand beside {beside}", why)
 
 
 def parse_losses(texts: list[str] | None) -> dict[str, float]:

@@ -34,8 +34,16 @@ from clippan_cli.cli.params import (
     check_resume,
     parse_losses,
     parse_settings,
+    refuse,
 )
 from clippan_cli.errors import UsageError
+
+_STAGE_ONE = ("clip", "precision", "ms_input", "prompt", "prompts", "adapt_iterations")
+_STAGE_TWO = (
+    *_STAGE_ONE,
+    *("supervisor", "backbone", "settings", "ablate", "clip_weights", "download", "loss", "degradation"),
+    *("teacher", "keep_teacher", "batch", "jobs"),
+)
 
 
 @guarded
@@ -110,8 +118,14 @@ def train(
     clippan_cli train … Prints the new model's folder: clippan sharpen --model DIR takes it.
     """
     check_resume(overwrite=overwrite, resume=resume)
-    if tune and (ablate or backbone or supervisor):
-        raise UsageError("--tune learns one scale down: it has no supervisor, backbone or ablation", "leave them out")
+    if tune:
+        refuse(context, _STAGE_TWO, "--tune", "it learns one scale down: leave it out")
+    elif ablate and supervisor not in (None, "none"):
+        raise UsageError("--ablate adapts supervisors of its own", "leave out --supervisor, or give none")
+    elif supervisor is not None:
+        refuse(context, _STAGE_ONE, "--supervisor", "a supervisor keeps what it was adapted with: leave it out")
+    if ablate is None:
+        refuse(context, ("seeds",), "a single training", "--seed chooses one, --ablate takes several")
 
     common: dict[str, Any] = {
         "iterations": iterations,

@@ -22,7 +22,7 @@ def d_rho(fused: Tensor, pan: Tensor, reach: int = REACH) -> Tensor:
     return 1 - local_correlation(fused, pan, reach).mean()
 
 
-def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH, every: int = 1) -> Tensor:
+def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH, every: int = 1, floor: float = 0.0) -> Tensor:
     """Correlation of each band with PAN around each pixel.
 
     Where both are constant it is 1, where only one is, 0.
@@ -32,12 +32,13 @@ def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH, every: int
         pan: ``(H, W)``.
         reach: Pixels to each side.
         every: Take every n-th pixel of each row and column only, from the first on.
+        floor: Added to the variances: what is fainter than its root counts as constant, without a step.
 
     Returns:
         ``(C, H - 2·reach, W - 2·reach)``, or its n-th part: pixels whose window lies inside the image.
     """
     if every > 1:
-        return _correlation_of_patches(_patches(fused, reach, every), _patches(pan[None], reach, every))
+        return _correlation_of_patches(_patches(fused, reach, every), _patches(pan[None], reach, every), floor)
     # Sums of squares lose digits to the mean: take most of it away first.
     fused = fused - fused.detach().mean((1, 2), keepdim=True)
     pan = (pan - pan.detach().mean())[None]
@@ -45,13 +46,14 @@ def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH, every: int
     variance = _variance(box_mean(fused**2, reach), mean)
     variance_pan = _variance(box_mean(pan**2, reach), mean_pan)
     covariance = torch.addcmul(box_mean(fused * pan, reach), mean, mean_pan, value=-1)
-    return _normalised(covariance, variance, variance_pan)
+    return _normalised(covariance, variance + floor, variance_pan + floor)
 
 
-def _correlation_of_patches(fused: Tensor, pan: Tensor) -> Tensor:
+def _correlation_of_patches(fused: Tensor, pan: Tensor, floor: float) -> Tensor:
     """The same from the pixels around each place, ``(C, h, w, pixels)``."""
+    floor = floor * fused.shape[-1]
     (fused, variance), (pan, variance_pan) = _centred(fused), _centred(pan)
-    return _normalised((fused * pan).sum(-1), variance, variance_pan)
+    return _normalised((fused * pan).sum(-1), variance + floor, variance_pan + floor)
 
 
 def _centred(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -88,7 +88,8 @@ class _Interaction(nn.Module):
         v, p = regions.split(ms), regions.split(pan)
         side = v.shape[-2:]
         # Orthonormal, so that the product neither grows nor fades with the size of the region.
-        spectrum = torch.fft.rfft2(v, norm="ortho") * torch.fft.rfft2(p, norm="ortho")
+        # A GPU's FFT knows no bfloat16.
+        spectrum = torch.fft.rfft2(v.float(), norm="ortho") * torch.fft.rfft2(p.float(), norm="ortho")
         z = self._normed(torch.fft.irfft2(spectrum, s=side, norm="ortho"))
         tokens_v, tokens_p = v.flatten(2), p.flatten(2)
         attention = torch.softmax(tokens_v @ tokens_p.mT / tokens_v.shape[2] ** 0.5, -1)

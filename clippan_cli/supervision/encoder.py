@@ -66,7 +66,7 @@ class Encoder(nn.Module):
             _load(self.clip, path)
         self.sha256 = digest(self.clip) if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
         self.tokenize = _tokenizer(self.name, self.config)
-        for name, value in (("mean", _MEAN), ("deviation", _DEVIATION)):
+        for name, value in zip(("mean", "deviation"), statistics(self.name, weights), strict=True):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(requires_grad=False)
 
@@ -153,6 +153,19 @@ def _configuration(clip: str, config: dict[str, Any] | None) -> tuple[str, dict[
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot use {clip}: {error}", "it takes a configuration as open_clip has them") from error
     return Path(clip).stem, found
+
+
+def statistics(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the images that the weights were trained on; SigLIP's differ from CLIP's.
+
+    Args:
+        name: Of the architecture.
+        weights: A tag, or anything else: then what the architecture is usually trained on.
+    """
+    library = _open_clip()
+    tags = (weights, *library.list_pretrained_tags_by_model(name))
+    known = next((found for tag in tags if (found := library.get_pretrained_cfg(name, tag))), {})
+    return known.get("mean", _MEAN), known.get("std", _DEVIATION)
 
 
 def _build(name: str, config: dict[str, Any] | None) -> Any:

@@ -26,18 +26,22 @@ def type_loss(images: Tensor, types: Tensor, texts: Tensor, temperature: float =
     return F.cross_entropy(images @ texts.T / temperature, types)
 
 
-def scene_loss(images: Tensor, scenes: Tensor, temperature: float = _TEMPERATURE) -> Tensor:
+def scene_loss(
+    images: Tensor, scenes: Tensor, temperature: float = _TEMPERATURE, alike: Tensor | None = None
+) -> Tensor:
     """IntraMCL (eq. 3) with several positives: images of one place belong together, whatever their type.
 
     Args:
         images: ``(M, D)`` of length 1.
         scenes: ``(M,)``, which place each shows.
         temperature: τ_i.
+        alike: ``(M, M)``, True where two images overlap though they are not of one place: neither positive nor
+            negative.
     """
     alone = torch.eye(len(images), dtype=torch.bool, device=images.device)
-    likeness = (images @ images.T / temperature).masked_fill(alone, -torch.inf)
-    share = likeness.log_softmax(1)
     positive = (scenes[:, None] == scenes[None, :]) & ~alone
+    aside = alone if alike is None else alone | (alike & ~positive)
+    share = (images @ images.T / temperature).masked_fill(aside, -torch.inf).log_softmax(1)
     count = positive.sum(1)
     per_anchor = -torch.where(positive, share, 0).sum(1) / count.clamp(min=1)
     return per_anchor[count > 0].mean() if bool((count > 0).any()) else images.sum() * 0

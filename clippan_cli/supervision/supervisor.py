@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from clippan_cli.supervision.prompts import Prompts
 
 WEIGHTS, RECORD = "supervisor.safetensors", "supervisor.toml"
 
+_SAME_BAND = 60.0
+_ADAPT_ONE = "adapt one to these scenes"
+
 MS, PAN, HRMS, DISTORTED = range(4)
 """Order of the texts."""
 
@@ -36,13 +39,17 @@ class Supervisor(nn.Module):
         encoder: The frozen CLIP.
         projector: From bands to three channels.
         prompts: What the types are called.
+        wavelengths: Of the MS bands, in nanometres; None where unknown.
     """
 
     plain_texts: Tensor
     encoder: Encoder
 
-    def __init__(self, encoder: Encoder, projector: Projector, prompts: Prompts) -> None:
+    def __init__(
+        self, encoder: Encoder, projector: Projector, prompts: Prompts, wavelengths: Sequence[float | None]
+    ) -> None:
         super().__init__()
+        self.wavelengths = tuple(wavelengths)
         # No part of the module: it is frozen, and 150 million weights do not belong into checkpoints.
         object.__setattr__(self, "encoder", encoder)
         self.projector, self.prompts = projector, prompts
@@ -53,6 +60,25 @@ class Supervisor(nn.Module):
     def bands(self) -> int:
         """MS bands it looks at."""
         return int(self.projector.matrix.shape[1])
+
+    def check_fit(self, wavelengths: Sequence[float | None]) -> None:
+        """Refuse scenes of other bands than it knows.
+
+        Args:
+            wavelengths: Of their bands, in nanometres; None where unknown.
+
+        Raises:
+            UsageError: Their number differs, or what is known of them.
+        """
+        if len(wavelengths) != self.bands:
+            raise UsageError(
+                f"the supervisor looks at {self.bands} bands, the scenes have {len(wavelengths)}", _ADAPT_ONE
+            )
+        for number, (own, other) in enumerate(zip(self.wavelengths, wavelengths, strict=True), 1):
+            if own and other and abs(own - other) > _SAME_BAND:
+                raise UsageError(
+                    f"band {number} of the scenes lies at {other:g} nm, the supervisor's at {own:g} nm", _ADAPT_ONE
+                )
 
     def texts(self) -> Tensor:
         """Adapted vectors ``(4, D)`` of MS, PAN, HRMS and of what is distorted."""
@@ -123,6 +149,7 @@ def save_supervisor(folder: Path, made: Supervisor, record: Mapping[str, Any]) -
         document = {
             "id": folder.resolve().name,
             "bands": made.bands,
+            "wavelengths": [wavelength or 0.0 for wavelength in made.wavelengths],
             "ms_input": made.projector.kind,
             "weights": sum(weight.numel() for weight in made.parameters()),
             "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
@@ -159,7 +186,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise UsageError(f"no supervisor in {folder}: it has no {RECORD}", "clippan adapt makes one")
     try:
         document = tomllib.loads(path.read_text("utf-8"))
-        if not {"bands", "ms_input", "sha256", "clip", "prompts"} <= set(document):
+        if not {"bands", "wavelengths", "ms_input", "sha256", "clip", "prompts"} <= set(document):
             raise ValueError("it is not complete")
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot use {path}: {error}", "copy the supervisor's folder again") from error
@@ -201,7 +228,9 @@ def load_supervisor(
                 f"--clip-weights must name the weights of {clip['name']} that it was adapted to",
             )
         projector = Projector(document["ms_input"], own["projector.matrix"], own["projector.offset"])
-        made = Supervisor(encoder, projector, Prompts(**texts))
+        made = Supervisor(
+            encoder, projector, Prompts(**texts), [wavelength or None for wavelength in document["wavelengths"]]
+        )
         made.load_state_dict(own)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the supervisor {folder} cannot be used: {error}", "copy its folder again") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -129,62 +129,85 @@ def ablate(
         UsageError: There is no such table.
         OutputError: The folder holds a table already.
     """
-    hears, folder, halt = listener or Deaf(), Path(output), stop or Event()
+    hears, folder = listener or Deaf(), Path(output)
     lines = variants(table, options)
     alone("--ablate")
-    if (folder / TABLE).exists() and not options.overwrite:
+    if (folder / TABLE).exists() and not (options.overwrite or options.resume):
         raise OutputError(f"{folder} holds a table", "choose another -o, or replace it with --overwrite")
-    group = Group(device=choose_device(options.device))
-    sites, encoder = _prepared(scenes, options, lines, group, hears)
+    bench = _bench(scenes, folder, options, lines, hears, stop or Event())
     rows = []
     for line in lines:
-        found = []
-        for seed in range(seeds):
-            hears.say(f"{line.name}, seed {seed}")
-            place = folder / f"{line.name.replace(' ', '_')}-{seed}"
-            found.append(_one(line, seed, place, sites, encoder, group, hears, halt))
+        found = [bench.train(line, seed) for seed in range(options.seed, options.seed + seeds)]
         rows.append({"variant": line.name, **_summary(found)})
+        _write(folder / TABLE, rows)
     reference = {name: dict(row) for name, row in found[0].items() if name != "model"}
-    _write(folder / TABLE, rows)
     return {"output": str(folder), "table": table, "seeds": seeds, "rows": rows, "beside": reference}
 
 
-def _prepared(
-    scenes: Sequence[str], options: TrainOptions, lines: Sequence[Variant], group: Group, hears: Listener
-) -> tuple[list[Site], Encoder | None]:
-    """Scenes, surveyed once, and CLIP, read once."""
+@dataclass(frozen=True)
+class _Bench:
+    """What all trainings of a table share: scenes, surveyed once, CLIP, read once, and supervisors.
+
+    Args:
+        folder: For all that is made.
+        sites: The scenes.
+        encoder: None where no line needs CLIP.
+        group: Where to compute.
+        hears: Hears of progress.
+        stop: Stops it.
+        supervisors: Those that are made already, with their options.
+    """
+
+    folder: Path
+    sites: Sequence[Site]
+    encoder: Encoder | None
+    group: Group
+    hears: Listener
+    stop: Event
+    supervisors: list[tuple[AdaptOptions, Path]] = field(default_factory=list)
+
+    def train(self, line: Variant, seed: int) -> dict[str, dict[str, float]]:
+        """Train one line, and say how it stands on the tiles kept aside."""
+        self.hears.say(f"{line.name}, seed {seed}")
+        options = replace(line.training, seed=seed)
+        supervisor, side = None, tile_side(None) if self.encoder is None else self.encoder.side
+        if self.encoder is not None and loss_weights(options)["language"]:
+            path = self._adapt(replace(line.adapting, seed=seed, device=options.device, resume=options.resume))
+            supervisor = load_supervisor(path, encoder=self.encoder)
+        place = self.folder / f"{line.name.replace(' ', '_')}-{seed}"
+        document = train_on(Ground(self.sites, side, supervisor), place, options, self.group, Deaf(), self.stop)
+        held: dict[str, dict[str, float]] = document["training"]["held_out"]
+        self.hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in _INDICES))
+        return held
+
+    def _adapt(self, options: AdaptOptions) -> Path:
+        """A supervisor; lines that ask for the same share it."""
+        assert self.encoder is not None
+        for known, path in self.supervisors:
+            if known == options:
+                return path
+        path = self.folder / f"supervisor-{len(self.supervisors)}"
+        adapt_on(self.sites, self.encoder, path, options, Deaf(), self.stop)
+        self.supervisors.append((options, path))
+        return path
+
+
+def _bench(
+    scenes: Sequence[str],
+    folder: Path,
+    options: TrainOptions,
+    lines: Sequence[Variant],
+    hears: Listener,
+    stop: Event,
+) -> _Bench:
+    group = Group(device=choose_device(options.device))
     needed = any(loss_weights(line.training)["language"] for line in lines)
     how = options.adapting
     encoder = Encoder(how.clip, how.clip_weights, download=how.download, precision=how.precision) if needed else None
     weights = {name: max(loss_weights(line.training)[name] for line in lines) for name in loss_weights(options)}
     methods: dict[str, Method] = {REFERENCE: method(REFERENCE), **taught_by(options, weights, group.device)}
     side = tile_side(None) if encoder is None else encoder.side
-    return open_sites(scenes, side, methods, hears), encoder
-
-
-def _one(
-    line: Variant,
-    seed: int,
-    place: Path,
-    sites: Sequence[Site],
-    encoder: Encoder | None,
-    group: Group,
-    hears: Listener,
-    stop: Event,
-) -> dict[str, dict[str, float]]:
-    """Adapt, train, and say how it stands on the tiles kept aside."""
-    supervisor = None
-    if encoder is not None and loss_weights(line.training)["language"]:
-        path = place / "supervisor"
-        adapting = replace(line.adapting, seed=seed, overwrite=True, resume=False, device=line.training.device)
-        adapt_on(sites, encoder, path, adapting, Deaf(), stop)
-        supervisor = load_supervisor(path, encoder=encoder)
-    side = tile_side(None) if encoder is None else encoder.side
-    options = replace(line.training, seed=seed, overwrite=True, resume=False)
-    document = train_on(Ground(sites, side, supervisor), place, options, group, Deaf(), stop)
-    held: dict[str, dict[str, float]] = document["training"]["held_out"]
-    hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in _INDICES))
-    return held
+    return _Bench(folder, open_sites(scenes, side, methods, hears), encoder, group, hears, stop)
 
 
 def _summary(found: Sequence[dict[str, dict[str, float]]]) -> dict[str, float]:

@@ -147,7 +147,7 @@ def adapt_on(
     prompts = read_prompts(options.prompt, options.prompts)
     group = Group(device=choose_device(options.device))
     torch.manual_seed(options.seed)
-    net = Supervisor(encoder, projector(options.ms_input, sites), prompts).on(group.device)
+    net = Supervisor(encoder, projector(options.ms_input, sites), prompts, sites[0].wavelengths).on(group.device)
     stream = TileStream(sites, encoder.side, options.batch, options.seed, options.jobs, group, hears)
     temperatures = (options.type_temperature, options.scene_temperature)
     held = held_tiles(sites, encoder.side, _HELD, group.device, hears)
@@ -237,7 +237,8 @@ class Adapting(Task):
             found["type"] = type_loss(torch.cat(seen), types, texts, self._temperatures[0])
         if "scene" in self.terms:
             scenes = torch.arange(size, device=three.device).repeat(3)
-            found["scene"] = scene_loss(three, scenes, self._temperatures[1])
+            alike = sample.tiles.overlaps.to(three.device).repeat(3, 3)
+            found["scene"] = scene_loss(three, scenes, self._temperatures[1], alike)
         if "fusion" in self.terms:
             images = alignment_loss(net.adapters.fuse_images(seen[MS], seen[PAN]), seen[HRMS].detach())
             made = net.adapters.fuse_texts(texts[MS : MS + 1], texts[PAN : PAN + 1])
@@ -266,6 +267,11 @@ class Adapting(Task):
     def where(self, sample: Lesson) -> str:
         """See :meth:`Task.where`."""
         return sample.tiles.where
+
+    @property
+    def skipped(self) -> int:
+        """Scenes that could not be read to the end."""
+        return len(self._stream.lost)
 
 
 def lesson(tiles: Tiles, draw: Draw) -> Lesson:
@@ -337,4 +343,5 @@ class SupervisorProduct:
         assert isinstance(net, Supervisor)
         with torch.no_grad():
             found = {name: round(value, 4) for name, value in self.task.validate(net).items()}
-        return save_supervisor(folder, net, {"training": {**self.recipe, **said}, "held_out": found})
+        training = {**self.recipe, **said, "skipped": self.task.skipped}
+        return save_supervisor(folder, net, {"training": training, "held_out": found})

@@ -215,10 +215,8 @@ def train_on(
     """One training on ground that is known; see :func:`train`."""
     weights, sites, supervisor = loss_weights(options), ground.sites, ground.supervisor
     bands, ratio = len(sites[0].wavelengths), max(max(site.sampling.ratio) for site in sites)
-    if supervisor is not None and supervisor.bands != bands:
-        raise UsageError(
-            f"the supervisor looks at {supervisor.bands} bands, the scenes have {bands}", "adapt one to these scenes"
-        )
+    if supervisor is not None:
+        supervisor.check_fit(sites[0].wavelengths)
     torch.manual_seed(options.seed)
     model, net = _network(options, folder, bands, ratio)
     net.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -385,6 +383,10 @@ class FullResolution(Task):
     def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
         """Before, after and PAN, as the training goes on; and the page that shows them."""
         tiles = self._held[0]
+        for path in (folder / PICTURES).glob("*.png"):
+            # Of a former training, or of steps that are made again.
+            if int(path.stem) > done:
+                path.unlink()
         draw_tile(self._out(net, tiles)[0], tiles, folder / PICTURES / f"{done:06}.png")
         draw_page(folder, {**self.beside, "model": {name: found[name] for name in self.checks}})
 
@@ -438,5 +440,6 @@ class _Product(ModelProduct):
         assert self.task is not None
         with torch.no_grad():
             table = {**self.task.beside, "model": self.task.validate(net)}
+        draw_page(folder, table)
         rounded = {name: {index: round(value, 4) for index, value in row.items()} for name, row in table.items()}
         return super().write(folder, net, {**said, "held_out": rounded, "skipped": self.task.skipped})

@@ -32,7 +32,7 @@ _BLOCK = 1024
 _HELD_SCENES = 5
 _HELD_SHARE = 5
 _WORKERS = 2
-_LEAST = 16
+_LEAST = 20
 _LEAST_WIDTH = 0.05
 
 
@@ -50,7 +50,10 @@ class Geometry:
 
     @classmethod
     def of(cls, ratio: tuple[float, float], side: int) -> Geometry:
-        """Tiles of at least ``side`` PAN pixels and what SSIM needs in MS pixels; a multiple of 8, as networks ask."""
+        """Tiles of at least ``side`` PAN pixels; a multiple of 8, as networks ask.
+
+        SSIM needs room in MS pixels, borders aside.
+        """
         pan = 8 * math.ceil(max(side, _LEAST * max(ratio)) / 8)
         return cls(math.ceil(pan / min(ratio)), pan)
 

@@ -28,6 +28,7 @@ from clippan_cli.training.scenes import quiet
 from clippan_cli.training.sites import Geometry, Site
 
 _TRIES = 40
+_DRAWS = 8
 _MOST_OPEN = 32
 _HELD_SEED = 1 << 20
 
@@ -87,6 +88,12 @@ class Tiles(Pairs):
             yield site, Tile(self.ms[i], self.pan[i, 0], operators)
 
     @property
+    def overlaps(self) -> Tensor:
+        """``(B, B)``, True where two tiles share MS pixels."""
+        places = [(site.files, ms_box) for site, (ms_box, _) in zip(self.sites, self.boxes, strict=True)]
+        return torch.tensor([[one == other and _meet(a, b) for other, b in places] for one, a in places])
+
+    @property
     def where(self) -> str:
         """What it shows, for people."""
         parts = [
@@ -94,6 +101,10 @@ class Tiles(Pairs):
             for site, (ms_box, _) in zip(self.sites, self.boxes, strict=True)
         ]
         return "tiles " + "; ".join(parts)
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
 
 
 def assemble(sites: Sequence[Site], raws: Sequence[RawTile], device: torch.device) -> Tiles:
@@ -313,12 +324,20 @@ class _Numbers:
 
 
 def held_tiles(sites: Sequence[Site], side: int, count: int, device: torch.device, hears: Listener) -> list[Tiles]:
-    """Tiles to validate on, each by itself: always the same, whatever is trained."""
-    raws = []
+    """Tiles to validate on, each by itself: always the same, whatever is trained; they do not overlap."""
     for held in (True, False):
-        reader = TileReader(sites, side, _HELD_SEED, held=held)
-        raws = [reader[number, 0] for number in range(count)]
-        if not any(isinstance(raw, Unreadable) for raw in raws):
+        reader, apart = TileReader(sites, side, _HELD_SEED, held=held), list[RawTile]()
+        for number in range(_DRAWS * count):
+            raw = reader[number, 0]
+            if isinstance(raw, Unreadable):
+                break
+            if not any(raw.site == other.site and _meet(raw.ms_box, other.ms_box) for other in apart):
+                apart.append(raw)
+            if len(apart) == count:
+                break
+        if apart:
             break
         hears.warn("what is kept aside has no tile without gaps: validation is on what is learned from")
-    return [assemble(sites, [_readable(raw)], device) for raw in raws]
+    if not apart:
+        _readable(raw)
+    return [assemble(sites, [raw], device) for raw in apart]

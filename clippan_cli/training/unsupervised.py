@@ -17,6 +17,10 @@ DEGRADATIONS = ("mtf", "bicubic")
 """How the fused image is brought down to MS: the sensor's MTF at the true phase, or as the paper does."""
 
 _EDGE = 4
+"""MS pixels at the border of a tile that look beyond it."""
+
+_FLOOR = 1e-6
+"""Variance of what counts as flat, where 0 to 1 is the contrast of the scene."""
 
 
 def spectral_loss(out: Tensor, tiles: Tiles, degradation: str = "mtf") -> Tensor:
@@ -25,13 +29,13 @@ def spectral_loss(out: Tensor, tiles: Tiles, degradation: str = "mtf") -> Tensor
     Args:
         out: ``(B, C, H, W)``.
         tiles: What it was made of.
-        degradation: One of :data:`DEGRADATIONS`.
+        degradation: One of :data:`DEGRADATIONS`; bicubic takes no notice of the phase, as in the paper.
     """
     if degradation == "mtf":
         seen = tiles.operators.down(out.flatten(0, 1)).view_as(tiles.ms)
     else:
         seen = F.interpolate(out, tiles.ms.shape[-2:], mode="bicubic", antialias=True)
-    return _alike(tiles.bands(seen), tiles.bands(tiles.ms))
+    return _alike(tiles.bands(_inner(seen)), tiles.bands(_inner(tiles.ms)))
 
 
 def spatial_loss(out: Tensor, tiles: Tiles) -> Tensor:
@@ -74,9 +78,10 @@ def structural_loss(out: Tensor, tiles: Tiles) -> Tensor:
     """
     reach = math.ceil(tiles.context.ratio / 2)
     losses = []
-    for one, ms_up, pan, low in zip(out, tiles.ms_up, tiles.pan, tiles.context.pan_low, strict=True):
-        apart = 1 - local_correlation(one, pan[0], reach)
-        allowed = 1 - local_correlation(ms_up, low[0], reach)
+    images = tiles.bands(out), tiles.bands(tiles.ms_up), tiles.pans(tiles.pan), tiles.pans(tiles.context.pan_low)
+    for one, ms_up, pan, low in zip(*images, strict=True):
+        apart = 1 - local_correlation(one, pan[0], reach, floor=_FLOOR)
+        allowed = 1 - local_correlation(ms_up, low[0], reach, floor=_FLOOR)
         losses.append(torch.where(apart > allowed, apart, 0).mean())
     return torch.stack(losses).mean()
 
@@ -92,12 +97,15 @@ def judge(out: Tensor, tiles: Tiles) -> dict[str, float]:
     seen = tiles.operators.down(out[0])
     spectral = d_lambda_k(tiles.operators.up(seen), ms_up)
     spatial = d_s(out[0], ms_up, pan, tiles.operators.low_pass(pan))
-    edge = (slice(None), slice(_EDGE, -_EDGE), slice(_EDGE, -_EDGE))
     return {
         "hqnr": float(qnr(spectral, spatial)),
         "d_rho": float(d_rho(out[0], pan)),
-        "r_ergas": float(ergas(seen[edge], ms[edge], tiles.context.ratio)),
+        "r_ergas": float(ergas(_inner(seen), _inner(ms), tiles.context.ratio)),
     }
+
+
+def _inner(ms: Tensor) -> Tensor:
+    return ms[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
 
 
 def _alike(x: Tensor, y: Tensor) -> Tensor:

@@ -49,3 +49,7 @@ def test_every_nth_pixel_is_just_that(every: int) -> None:
     pan[:9, :9] = 20
     dense = local_correlation(fused, pan)[:, ::every, ::every]
     torch.testing.assert_close(local_correlation(fused, pan, every=every), dense)
+    softer = local_correlation(fused, pan, floor=4.0)
+    torch.testing.assert_close(local_correlation(fused, pan, every=every, floor=4.0), softer[:, ::every, ::every])
+    # What is fainter than the floor has no structure.
+    assert float(local_correlation(fused, pan, floor=1e9).abs().max()) < 1e-3

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from clippan_cli.errors import ClippanError, ModelError, UsageError
-from clippan_cli.supervision.encoder import Encoder
+from clippan_cli.supervision.encoder import Encoder, statistics
 
 
 def test_untrained_weights_repeat_and_are_frozen(tiny_clip: str) -> None:
@@ -40,6 +40,13 @@ def test_images_are_normalised_as_clip_wants(tiny_clip: str) -> None:
     encoder.images(grey + 0.26862954)
     assert float(seen[0][0, 0].mean()) == pytest.approx(1, abs=1e-5)
     assert float(seen[0][0, 1].mean()) == pytest.approx(0.26862954 / 0.26130258, abs=1e-5)
+
+
+def test_each_kind_has_its_own_statistics() -> None:
+    mean, deviation = statistics("ViT-B-32-quickgelu", "openai")
+    assert (round(mean[0], 4), round(deviation[2], 4)) == (0.4815, 0.2758)
+    assert statistics("ViT-B-16-SigLIP", "copied/by/hand.safetensors") == ((0.5,) * 3, (0.5,) * 3)
+    assert statistics("own", "none") == (mean, deviation)
 
 
 def test_bf16_is_near(tiny_clip: str) -> None:

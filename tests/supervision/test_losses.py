@@ -50,6 +50,19 @@ def test_scene_loss_against_loops() -> None:
     assert float(scene_loss(images, scenes, 0.1)) == pytest.approx(sum(plain) / 9, rel=1e-4)
 
 
+def test_what_overlaps_is_no_negative() -> None:
+    images, scenes = unit(9, 8), torch.arange(3).repeat(3)
+    alike = torch.eye(3, dtype=torch.bool)
+    alike[0, 1] = alike[1, 0] = True
+    plain = []
+    for a in range(9):
+        others = [k for k in range(9) if k != a and (scenes[k] == scenes[a] or not alike[scenes[a], scenes[k]])]
+        total = sum(math.exp(float(images[a] @ images[k]) / 0.1) for k in others)
+        mine = [k for k in others if scenes[k] == scenes[a]]
+        plain.append(-sum(math.log(math.exp(float(images[a] @ images[p]) / 0.1) / total) for p in mine) / len(mine))
+    assert float(scene_loss(images, scenes, 0.1, alike.repeat(3, 3))) == pytest.approx(sum(plain) / 9, rel=1e-4)
+
+
 def test_scene_loss_pulls_one_place_together() -> None:
     scenes = torch.arange(4).repeat(3)
     together = torch.eye(4, 8).repeat(3, 1)

@@ -17,7 +17,7 @@ from clippan_cli.supervision.supervisor import Supervisor, load_supervisor, read
 def made(tiny_clip: str) -> Supervisor:
     torch.manual_seed(0)
     base = linear_map("conv", (None,) * 4, torch.zeros(4), torch.eye(4))
-    return Supervisor(Encoder(tiny_clip), Projector("conv", *base), read_prompts())
+    return Supervisor(Encoder(tiny_clip), Projector("conv", *base), read_prompts(), (480.0, 545.0, 660.0, None))
 
 
 def test_the_gradient_reaches_every_fused_pixel(made: Supervisor) -> None:
@@ -27,6 +27,16 @@ def test_the_gradient_reaches_every_fused_pixel(made: Supervisor) -> None:
     (gradient,) = torch.autograd.grad(loss.sum(), fused)
     assert torch.isfinite(gradient).all()
     assert float((gradient.abs().sum(1) > 0).float().mean()) > 0.9
+
+
+def test_it_looks_at_its_own_bands_only(made: Supervisor, tmp_path: Path) -> None:
+    save_supervisor(tmp_path / "s", made, {})
+    again = load_supervisor(tmp_path / "s")
+    again.check_fit((490.0, None, 670.0, 830.0))
+    with pytest.raises(UsageError, match="looks at 4 bands, the scenes have 3"):
+        again.check_fit((480.0, 545.0, 660.0))
+    with pytest.raises(UsageError, match="band 1 of the scenes lies at 830 nm, the supervisor's at 480 nm"):
+        again.check_fit((830.0, 545.0, 660.0, 480.0))
 
 
 def test_clip_is_no_part_of_its_state(made: Supervisor) -> None:

@@ -108,6 +108,8 @@ def test_training_from_nothing_to_a_sharp_image(scene: Made, tmp_path: Path, tra
     assert set(record["training"]["held_out"]) == {"exp", "mtf-glp-hpm-r", "gsa", "model"}
     assert "language" in rows(tmp_path / "m")[0]
     assert (tmp_path / "m" / "training.html").read_text().count("<img") == 3
+    train([str(scene.folder)], tmp_path / "m", replace(training, iterations=2, overwrite=True, supervisor="none"))
+    assert [path.stem for path in (tmp_path / "m" / "pictures").iterdir()] == ["000002"]
     done = sharpen([scene.ms], scene.pan, scene.out, Options(method=str(tmp_path / "m"), guard=False))
     assert done["method_used"] == "m"
     # Nobody needs CLIP to sharpen.
@@ -219,6 +221,8 @@ def test_an_ablation(scene: Made, tmp_path: Path, training: TrainOptions) -> Non
     document = ablate([str(scene.folder)], tmp_path / "t", "stage1", options, 2)
     assert [row["variant"] for row in document["rows"]] == ["no language", "scene", "+ type", "+ fusion"]
     assert any(row["hqnr_sd"] > 0 for row in document["rows"])
+    again = ablate([str(scene.folder)], tmp_path / "t", "stage1", replace(options, resume=True), 2)
+    assert again["rows"] == document["rows"]
     assert len(list(as_lines(document))) == 1 + 3 + 4
     assert (tmp_path / "t" / "ablation.csv").read_text().count("\n") == 5
     with pytest.raises(OutputError, match="holds a table"):

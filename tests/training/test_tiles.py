@@ -48,15 +48,15 @@ def put(make_scene: MakeScene, tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def sites_of(place: Path, said: Said | None = None, side: int = 64) -> list[Site]:
+def sites_of(place: Path, said: Said | None = None, side: int = 80) -> list[Site]:
     return open_sites([str(place)], side, {"gsa": method("gsa")}, said or Said())
 
 
 def test_tiles_are_cut_where_they_belong(put: Callable[..., Path]) -> None:
     sites = sites_of(put("a", size=60, slip=(0.3, -0.2)))
-    tiles = TileStream(sites, 64, 3, 3, 0, Group(), Said())(0, 3)
-    assert tiles.ms.shape == (3, 4, 16, 16)
-    assert tiles.pan.shape == (3, 1, 64, 64)
+    tiles = TileStream(sites, 80, 3, 3, 0, Group(), Said())(0, 3)
+    assert tiles.ms.shape == (3, 4, 20, 20)
+    assert tiles.pan.shape == (3, 1, 80, 80)
     # What a single window of the engine sees is what the batch sees.
     for i, (_, tile) in enumerate(tiles.singly()):
         assert torch.allclose(tile.ms_up, tiles.ms_up[i], atol=1e-5)
@@ -68,8 +68,8 @@ def test_tiles_are_cut_where_they_belong(put: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("ratio", [2, 4.015])
 def test_any_ratio(put: Callable[..., Path], ratio: float) -> None:
     sites = sites_of(put("a", size=80, ratio=ratio))
-    tiles = TileStream(sites, 64, 2, 0, 0, Group(), Said())(0, 2)
-    assert tiles.pan.shape[-1] >= 64
+    tiles = TileStream(sites, 80, 2, 0, 0, Group(), Said())(0, 2)
+    assert tiles.pan.shape[-1] >= 80
     assert tiles.pan.shape[-1] % 8 == 0
     seen = tiles.operators.down(tiles.ms_up.flatten(0, 1)).view_as(tiles.ms)
     inner = (..., slice(3, -3), slice(3, -3))
@@ -80,7 +80,7 @@ def test_tiles_repeat_whoever_reads_them(put: Callable[..., Path]) -> None:
     sites = sites_of(put("a", size=60))
 
     def stream(workers: int, group: Group) -> TileStream:
-        return TileStream(sites, 64, 4, 1, workers, group, Said())
+        return TileStream(sites, 80, 4, 1, workers, group, Said())
 
     alone, others = stream(0, Group()), stream(2, Group())
     first = [alone(i, 4) for i in range(3)]
@@ -98,7 +98,7 @@ def test_invalid_pixels_never_enter(put: Callable[..., Path]) -> None:
     valid = np.ones((60, 60), bool)
     valid[:25, :30] = False
     sites = sites_of(put("a", size=60, valid=valid, nodata=0))
-    reader = TileReader(sites, 64, 0)
+    reader = TileReader(sites, 80, 0)
     for number in range(12):
         raw = reader[number, 0]
         assert isinstance(raw, RawTile)
@@ -123,8 +123,29 @@ def test_a_strip_of_a_single_scene_is_kept_aside(put: Callable[..., Path]) -> No
     (small,) = sites_of(put("b", size=24).parent / "scenes" / "b", said)
     assert small.learned == small.held
     assert any("too small to keep a part of them aside" in line for line in said.lines)
-    kept = held_tiles([site], 64, 3, CPU, said)
+    kept = held_tiles([site], 80, 3, CPU, said)
     assert all(ms_box.rows.start >= site.held.rows.start for tiles in kept for ms_box, _ in tiles.boxes)
+
+
+def test_tiles_that_are_validated_on_do_not_overlap(put: Callable[..., Path]) -> None:
+    sites = sites_of(put("a", size=120))
+    kept = held_tiles(sites, 80, 6, CPU, Said())
+    boxes = [ms_box for tiles in kept for ms_box, _ in tiles.boxes]
+    assert len(boxes) > 2
+    pixels = [(row, col) for box in boxes for row in range(*box.rows) for col in range(*box.cols)]
+    assert len(pixels) == len(set(pixels))
+
+
+def test_which_tiles_overlap(put: Callable[..., Path]) -> None:
+    put("a", size=60)
+    sites = sites_of(put("b", size=60, seed=1))
+    tiles = TileStream(sites, 80, 6, 0, 0, Group(), Said())(0, 6)
+    for i, (one, (box, _)) in enumerate(zip(tiles.sites, tiles.boxes, strict=True)):
+        for j, (other, (their, _)) in enumerate(zip(tiles.sites, tiles.boxes, strict=True)):
+            rows = set(range(*box.rows)) & set(range(*their.rows))
+            shared = bool(rows) and bool(set(range(*box.cols)) & set(range(*their.cols)))
+            assert bool(tiles.overlaps[i, j]) == (shared and one.files == other.files)
+    assert 6 < int(tiles.overlaps.sum()) < 36
 
 
 def test_what_cannot_be_used_is_left_out(put: Callable[..., Path]) -> None:
@@ -150,14 +171,14 @@ def test_a_scene_that_breaks_later_is_skipped(put: Callable[..., Path]) -> None:
     sites = sites_of(place)
     (place / "a" / "pan.tif").write_bytes(b"gone")
     said = Said()
-    stream = TileStream(sites, 64, 2, 0, 0, Group(), said)
+    stream = TileStream(sites, 80, 2, 0, 0, Group(), said)
     for i in range(4):
         assert {site.files.name for site in stream(i, 2).sites} == {"b"}
     assert list(stream.lost) == [0]
     assert sum("a is skipped from here on" in line for line in said.lines) == 1
     (place / "b" / "ms.tif").write_bytes(b"gone")
-    with pytest.raises(InputError, match="no tile of 64 PAN pixels without gaps was found"):
-        TileStream(sites, 64, 2, 0, 0, Group(), said)(0, 2)
+    with pytest.raises(InputError, match="no tile of 80 PAN pixels without gaps was found"):
+        TileStream(sites, 80, 2, 0, 0, Group(), said)(0, 2)
 
 
 def test_no_room_without_gaps(put: Callable[..., Path]) -> None:
@@ -165,15 +186,15 @@ def test_no_room_without_gaps(put: Callable[..., Path]) -> None:
     valid[::8] = False
     sites = sites_of(put("a", size=40, valid=valid, nodata=0))
     for workers in (0, 1):
-        with pytest.raises(InputError, match="no tile of 64 PAN pixels without gaps") as caught:
-            TileStream(sites, 64, 2, 0, workers, Group(), Said())(0, 2)
+        with pytest.raises(InputError, match="no tile of 80 PAN pixels without gaps") as caught:
+            TileStream(sites, 80, 2, 0, workers, Group(), Said())(0, 2)
         assert caught.value.hint == "give scenes with more valid pixels"
 
 
 def test_kinds_do_not_mix(put: Callable[..., Path]) -> None:
     put("a", size=60, ratio=4)
     sites = sites_of(put("b", size=80, ratio=2, seed=1))
-    stream = TileStream(sites, 64, 3, 0, 0, Group(), Said())
+    stream = TileStream(sites, 80, 3, 0, 0, Group(), Said())
     seen = [{site.files.name for site in stream(i, 3).sites} for i in range(8)]
     assert all(len(names) == 1 for names in seen)
     assert len({name for names in seen for name in names}) == 2
@@ -182,7 +203,7 @@ def test_kinds_do_not_mix(put: Callable[..., Path]) -> None:
 @pytest.fixture
 def tiles(put: Callable[..., Path]) -> Tiles:
     sites = sites_of(put("a", size=60))
-    return TileStream(sites, 64, 2, 0, 0, Group(), Said())(0, 2)
+    return TileStream(sites, 80, 2, 0, 0, Group(), Said())(0, 2)
 
 
 def test_the_mixture_is_what_pan_is(tiles: Tiles) -> None:
@@ -200,15 +221,16 @@ def test_losses_against_loops(tiles: Tiles) -> None:
         one = out[b]
         seen = tiles.operators.down(torch.cat([out[0], out[1]]))[4 * b : 4 * b + 4]
         ends = low[:4, None, None], (high - low)[:4, None, None]
-        x, y = (seen - ends[0]) / ends[1], (tiles.ms[b] - ends[0]) / ends[1]
+        x, y = (((image - ends[0]) / ends[1])[:, 4:-4, 4:-4] for image in (seen, tiles.ms[b]))
         spectral.append(float(((x - y) ** 2).mean() + 1 - ssim(x, y, 1.0)))
         mixed = sum(tiles.sites[b].mixture[k] * one[k] for k in range(4)) + tiles.sites[b].mixture[4]
         x, y = (mixed - low[4]) / (high - low)[4], (tiles.pan[b, 0] - low[4]) / (high - low)[4]
         spatial.append(float(((x - y) ** 2).mean() + 1 - ssim(x[None], y[None], 1.0)))
         distortion = d_s(one, tiles.ms_up[b], tiles.pan[b, 0], tiles.context.pan_low[b])
         quality.append(float(1 - (1 - d_lambda(one, tiles.ms_up[b])) * (1 - distortion)))
-        apart = 1 - local_correlation(one, tiles.pan[b, 0], 2)
-        allowed = 1 - local_correlation(tiles.ms_up[b], tiles.context.pan_low[b, 0], 2)
+        images = [(image - ends[0]) / ends[1] for image in (one, tiles.ms_up[b])]
+        pans = [(pan - low[4]) / (high - low)[4] for pan in (tiles.pan[b, 0], tiles.context.pan_low[b, 0])]
+        apart, allowed = (1 - local_correlation(*each, 2, floor=1e-6) for each in zip(images, pans, strict=True))
         structure.append(float((apart * (apart > allowed)).mean()))
     assert float(spectral_loss(out, tiles)) == pytest.approx(sum(spectral) / 2, rel=1e-3)
     assert float(spatial_loss(out, tiles)) == pytest.approx(sum(spatial) / 2, rel=1e-3)

@@ -168,7 +168,7 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
         pretrain(tmp_path / "m", replace(SMALL, procedural=0))
     with pytest.raises(InputError, match="no image to learn from"):
         pretrain(tmp_path / "m", replace(SMALL, images=(str(tmp_path / "empty"),)))
-    with pytest.raises(InputError, match="no scene to learn from"):
+    with pytest.raises(InputError, match="no scene in"):
         pretrain(tmp_path / "m", replace(SMALL, scenes=(str(tmp_path / "empty"),)))
     with pytest.raises(InputError, match="is no folder"):
         pretrain(tmp_path / "m", replace(SMALL, images=(str(tmp_path / "nowhere"),)))
@@ -245,7 +245,7 @@ def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.Monk
         " with 2 pairs in a step",
     ]
     monkeypatch.setattr(_Scarce, "room", 0)
-    with pytest.raises(ResourceError, match="too little memory for a step"):
+    with pytest.raises(ResourceError, match="not enough memory for a step"):
         made._step(1)
 
 
