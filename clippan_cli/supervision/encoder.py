@@ -164,7 +164,7 @@ def statistics(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float,
     """
     library = _open_clip()
     tags = (weights, *library.list_pretrained_tags_by_model(name))
-    known = next((found for tag in tags if (found := library.get_pretrained_cfg(name, tag))), {})
+    known: dict[str, Any] = next((found for tag in tags if (found := library.get_pretrained_cfg(name, tag))), {})
     return known.get("mean", _MEAN), known.get("std", _DEVIATION)
 
 
