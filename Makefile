@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	@echo "demo/hrms.tif opens in QGIS; demo/hrms.tif.clippan.json says what was done."
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

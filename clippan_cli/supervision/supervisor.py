@@ -26,7 +26,7 @@ from clippan_cli.supervision.prompts import Prompts
 WEIGHTS, RECORD = "supervisor.safetensors", "supervisor.toml"
 
 _SAME_BAND = 60.0
-_ADAPT_ONE = "adapt one to these scenes"
+_ADAPT_ONE = "adapt one to scenes of this sensor, and train on these alone"
 
 MS, PAN, HRMS, DISTORTED = range(4)
 """Order of the texts."""
@@ -61,23 +61,22 @@ class Supervisor(nn.Module):
         """MS bands it looks at."""
         return int(self.projector.matrix.shape[1])
 
-    def check_fit(self, wavelengths: Sequence[float | None]) -> None:
-        """Refuse scenes of other bands than it knows.
+    def check_fit(self, scene: str, wavelengths: Sequence[float | None]) -> None:
+        """Refuse a scene of other bands than it knows.
 
         Args:
-            wavelengths: Of their bands, in nanometres; None where unknown.
+            scene: Its name.
+            wavelengths: Of its bands, in nanometres; None where unknown.
 
         Raises:
             UsageError: Their number differs, or what is known of them.
         """
         if len(wavelengths) != self.bands:
-            raise UsageError(
-                f"the supervisor looks at {self.bands} bands, the scenes have {len(wavelengths)}", _ADAPT_ONE
-            )
+            raise UsageError(f"the supervisor looks at {self.bands} bands, {scene} has {len(wavelengths)}", _ADAPT_ONE)
         for number, (own, other) in enumerate(zip(self.wavelengths, wavelengths, strict=True), 1):
             if own and other and abs(own - other) > _SAME_BAND:
                 raise UsageError(
-                    f"band {number} of the scenes lies at {other:g} nm, the supervisor's at {own:g} nm", _ADAPT_ONE
+                    f"band {number} of {scene} lies at {other:g} nm, the supervisor's at {own:g} nm", _ADAPT_ONE
                 )
 
     def texts(self) -> Tensor:

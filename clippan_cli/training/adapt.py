@@ -148,6 +148,8 @@ def adapt_on(
     group = Group(device=choose_device(options.device))
     torch.manual_seed(options.seed)
     net = Supervisor(encoder, projector(options.ms_input, sites), prompts, sites[0].wavelengths).on(group.device)
+    for site in sites:
+        net.check_fit(site.files.name, site.wavelengths)
     stream = TileStream(sites, encoder.side, options.batch, options.seed, options.jobs, group, hears)
     temperatures = (options.type_temperature, options.scene_temperature)
     held = held_tiles(sites, encoder.side, _HELD, group.device, hears)

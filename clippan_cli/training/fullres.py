@@ -216,7 +216,8 @@ def train_on(
     weights, sites, supervisor = loss_weights(options), ground.sites, ground.supervisor
     bands, ratio = len(sites[0].wavelengths), max(max(site.sampling.ratio) for site in sites)
     if supervisor is not None:
-        supervisor.check_fit(sites[0].wavelengths)
+        for site in sites:
+            supervisor.check_fit(site.files.name, site.wavelengths)
     torch.manual_seed(options.seed)
     model, net = _network(options, folder, bands, ratio)
     net.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

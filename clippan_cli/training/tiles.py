@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -284,7 +285,7 @@ class TileStream:
         loader = DataLoader(
             self._reader,
             batch_sampler=_Numbers(first, self._group.share(self._batch)),
-            num_workers=self._workers,
+            num_workers=min(self._workers, len(os.sched_getaffinity(0))),
             collate_fn=list,
             worker_init_fn=_deaf,
         )

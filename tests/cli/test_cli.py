@@ -341,7 +341,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_and_resumed_gives_the_same_bytes(make_scene: MakeScene, how: signal.Signals) -> None:
-    scene = make_scene(size=300, slip=(0.3, 0.1), seed=4)
+    scene = make_scene(size=200, slip=(0.3, 0.1), seed=4)
     options = ["--tile-size", "64", "--method", "gsa"]
     whole = str(scene.folder / "whole.tif")
     assert call("-q", "sharpen", scene.ms, scene.pan, "-o", whole, *options).exit_code == 0

@@ -32,11 +32,11 @@ def test_the_gradient_reaches_every_fused_pixel(made: Supervisor) -> None:
 def test_it_looks_at_its_own_bands_only(made: Supervisor, tmp_path: Path) -> None:
     save_supervisor(tmp_path / "s", made, {})
     again = load_supervisor(tmp_path / "s")
-    again.check_fit((490.0, None, 670.0, 830.0))
-    with pytest.raises(UsageError, match="looks at 4 bands, the scenes have 3"):
-        again.check_fit((480.0, 545.0, 660.0))
-    with pytest.raises(UsageError, match="band 1 of the scenes lies at 830 nm, the supervisor's at 480 nm"):
-        again.check_fit((830.0, 545.0, 660.0, 480.0))
+    again.check_fit("a", (490.0, None, 670.0, 830.0))
+    with pytest.raises(UsageError, match="looks at 4 bands, a has 3"):
+        again.check_fit("a", (480.0, 545.0, 660.0))
+    with pytest.raises(UsageError, match="band 1 of a lies at 830 nm, the supervisor's at 480 nm"):
+        again.check_fit("a", (830.0, 545.0, 660.0, 480.0))
 
 
 def test_clip_is_no_part_of_its_state(made: Supervisor) -> None:

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
 
 from clippan_cli import Options, sharpen
 from clippan_cli.errors import ClippanError, Interrupted, ModelError, OutputError, UsageError
+from clippan_cli.fusion.registry import method
 from clippan_cli.networks.model import find_model
+from clippan_cli.supervision.encoder import Encoder
 from clippan_cli.supervision.supervisor import load_supervisor
 from clippan_cli.training import adapt as adapting
 from clippan_cli.training import fullres, loop, unsupervised
@@ -25,6 +28,7 @@ from clippan_cli.training.adapt import AdaptOptions, adapt
 from clippan_cli.training.draw import Draw
 from clippan_cli.training.fullres import LOSSES, TrainOptions, train
 from clippan_cli.training.loop import LOG, STATE
+from clippan_cli.training.sites import open_sites
 from tests.conftest import Made
 from tests.training.test_training import Said, same, weights
 
@@ -63,7 +67,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_supervisor_learns_the_types(scene: Made, tmp_path: Path, learning: AdaptOptions) -> None:
-    options = replace(learning, iterations=60, every=60, batch=4, rate=3e-3)
+    options = replace(learning, iterations=40, every=40, batch=4, rate=3e-3)
     record = adapt([str(scene.folder)], tmp_path / "s", options)
     assert record["held_out"]["type_accuracy"] > 0.45
     made = load_supervisor(tmp_path / "s")
@@ -93,6 +97,14 @@ def test_losses_of_stage_one_can_be_switched_off(scene: Made, tmp_path: Path, le
         adapt([str(scene.folder)], tmp_path / "t", replace(learning, losses=dict.fromkeys(adapting.LOSSES, 0.0)))
     with pytest.raises(OutputError, match="holds a supervisor"):
         adapt([str(scene.folder)], tmp_path / "s", learning)
+
+
+def test_sensors_of_other_bands_do_not_mix(scene: Made, tmp_path: Path, learning: AdaptOptions) -> None:
+    encoder = Encoder(learning.clip)
+    (site,) = open_sites([str(scene.folder)], encoder.side, {"bdsd-pc": method("bdsd-pc")}, Said())
+    sites = [replace(site, wavelengths=each) for each in ((480.0, 545.0, 660.0, 830.0), (660.0, 545.0, 480.0, 830.0))]
+    with pytest.raises(UsageError, match=r"band 1 of .* lies at 660 nm, the supervisor's at 480 nm"):
+        adapting.adapt_on(sites, encoder, tmp_path / "s", learning, Said(), Event())
 
 
 def test_every_distortion_is_one() -> None:
@@ -205,7 +217,7 @@ def test_bad_options(scene: Made, tmp_path: Path, training: TrainOptions, make_s
     three = make_scene(size=60, count=3)
     for path in (three.ms, three.pan):
         Path(path).rename(tmp_path / "rgb" / Path(path).name)
-    with pytest.raises(UsageError, match="looks at 4 bands, the scenes have 3"):
+    with pytest.raises(UsageError, match="looks at 4 bands, rgb has 3"):
         train([str(tmp_path / "rgb")], tmp_path / "m", replace(training, supervisor=str(tmp_path / "s")))
 
 
