@@ -260,7 +260,8 @@ def refuse(context: typer.Context, names: Sequence[str], beside: str, why: str) 
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"--{name.replace('_', '-')} cannot stand beside {beside}", why)
+            option = next(max(each.opts, key=len) for each in context.command.params if each.name == name)
+            raise UsageError(f"{option} cannot stand beside {beside}", why)
 
 
 def parse_losses(texts: list[str] | None) -> dict[str, float]:

@@ -73,9 +73,11 @@ def pretrain(
     """
     check_resume(overwrite=overwrite, resume=resume)
 
+    from clippan_cli.training.group import alone
     from clippan_cli.training.pretrain import PretrainOptions
     from clippan_cli.training.pretrain import pretrain as run
 
+    alone("clippan pretrain")
     options = PretrainOptions(
         images=tuple(images or ()),
         scenes=tuple(scenes or ()),

@@ -46,6 +46,28 @@ _STAGE_TWO = (
 )
 
 
+def _check(
+    context: typer.Context, *, tune: str | None, ablate: str | None, supervisor: str | None, backbone: str | None
+) -> None:
+    """Refuse options that would do nothing beside others."""
+    if tune:
+        refuse(context, _STAGE_TWO, "--tune", "it learns one scale down: leave it out")
+    elif ablate and supervisor:
+        raise UsageError("--ablate adapts supervisors of its own", "leave out --supervisor")
+    elif supervisor:
+        refuse(context, _STAGE_ONE, "--supervisor", "a supervisor keeps what it was adapted with: leave it out")
+        if supervisor == "none":
+            refuse(context, ("clip_weights", "download"), "--supervisor none", "CLIP is not needed: leave it out")
+    if not tune:
+        refuse(context, ("angle",), "a training at full resolution", "it is for --tune: leave it out")
+    if backbone:
+        refuse(context, ("init",), "--backbone", "a training begins anew or from a model: leave one out")
+    else:
+        refuse(context, ("settings",), "--init", "a model keeps its settings: leave it out, or give --backbone")
+    if ablate is None:
+        refuse(context, ("seeds",), "a single training", "--seed chooses one, --ablate takes several")
+
+
 @guarded
 def train(
     context: typer.Context,
@@ -77,8 +99,13 @@ def train(
         str, typer.Option(metavar="mtf|bicubic", help="How the spectral loss brings the image down to MS.")
     ] = "mtf",
     teacher: Annotated[
-        str, typer.Option(metavar="MODEL|METHOD|none", help="What to imitate at the beginning.")
-    ] = "injector-1",
+        str | None,
+        typer.Option(
+            metavar="MODEL|METHOD|none",
+            help="What to imitate at the beginning: injector-1 for a network that begins anew, else none.",
+            show_default=False,
+        ),
+    ] = None,
     keep_teacher: Annotated[bool, typer.Option("--keep-teacher", help="Imitate it to the end.")] = False,
     tune: Annotated[
         str | None,
@@ -118,14 +145,7 @@ def train(
     clippan_cli train … Prints the new model's folder: clippan sharpen --model DIR takes it.
     """
     check_resume(overwrite=overwrite, resume=resume)
-    if tune:
-        refuse(context, _STAGE_TWO, "--tune", "it learns one scale down: leave it out")
-    elif ablate and supervisor not in (None, "none"):
-        raise UsageError("--ablate adapts supervisors of its own", "leave out --supervisor, or give none")
-    elif supervisor is not None:
-        refuse(context, _STAGE_ONE, "--supervisor", "a supervisor keeps what it was adapted with: leave it out")
-    if ablate is None:
-        refuse(context, ("seeds",), "a single training", "--seed chooses one, --ablate takes several")
+    _check(context, tune=tune, ablate=ablate, supervisor=supervisor, backbone=backbone)
 
     common: dict[str, Any] = {
         "iterations": iterations,
@@ -139,9 +159,11 @@ def train(
     }
     with Console((context.obj or 0) - quiet) as console, stopping() as stop:
         if tune:
+            from clippan_cli.training.group import alone
             from clippan_cli.training.tune import TuneOptions
             from clippan_cli.training.tune import tune as run_tune
 
+            alone("--tune")
             document = run_tune(scenes, output, TuneOptions(init=init, tune=tune, angle=angle, **common), console, stop)
         else:
             from clippan_cli.training.ablate import ablate as run_ablation

@@ -52,6 +52,11 @@ class Moments:
     def _at(self, feature: str) -> list[int]:
         return [i for i, name in enumerate(self.names, 1) if name == feature]
 
+    def only(self, features: Sequence[str]) -> Moments:
+        """Those of some features, in the order given."""
+        at = [0] + [i for feature in features for i in self._at(feature)]
+        return Moments(tuple(self.names[i - 1] for i in at[1:]), self.sums[np.ix_(at, at)])
+
     def to_json(self) -> dict[str, Any]:
         """A document that :meth:`from_json` reads back exactly."""
         return {"names": list(self.names), "sums": self.sums.tolist()}

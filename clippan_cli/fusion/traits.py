@@ -46,8 +46,8 @@ class Traits(NamedTuple):
 
 
 def from_moments(moments: Moments, gains: tuple[float, ...]) -> Traits:
-    """From the moments of a whole scene: B is 1."""
-    table = torch.as_tensor(moments.sums)
+    """From the moments of a whole scene, those of :data:`FEATURES` among them: B is 1."""
+    table = torch.as_tensor(moments.only(FEATURES).sums)
     mean, product = [], []
     for band in range(len(gains)):
         at = torch.tensor([band + 1 + len(gains) * i for i in range(len(FEATURES))])

@@ -92,11 +92,14 @@ def _nearest(colours: Sequence[float], wavelengths: Sequence[float | None]) -> l
 
 
 def _principal(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """The first three components, 0 … 1 over five standard deviations; those that lack are grey."""
+    """The first three components, 0 … 1 over five standard deviations; those that lack are grey.
+
+    A single band is grey as a whole.
+    """
     values, vectors = torch.linalg.eigh(covariance.double())
-    order = values.argsort(descending=True)[:3]
+    order = values.argsort(descending=True)[:3].tolist()
     matrix = torch.zeros(3, len(mean), dtype=torch.float64)
-    for row, index in enumerate(order.tolist()):
+    for row, index in enumerate(order if len(order) > 1 else 3 * order):
         vector = vectors[:, index]
         # A component has no sign of its own: the brighter the more.
         matrix[row] = vector * vector.sum().sign() / (_DEVIATIONS * values[index].clamp(min=1e-12).sqrt())

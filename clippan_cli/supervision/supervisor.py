@@ -157,6 +157,8 @@ def save_supervisor(folder: Path, made: Supervisor, record: Mapping[str, Any]) -
                 "weights": encoder.weights,
                 "precision": encoder.precision,
                 "sha256": encoder.sha256,
+                "mean": encoder.mean.flatten().tolist(),
+                "deviation": encoder.deviation.flatten().tolist(),
                 "config": "" if encoder.config is None else json.dumps(encoder.config),
             },
             "prompts": {
@@ -226,6 +228,9 @@ def load_supervisor(
                 f"not {encoder.sha256[:12]}…",
                 f"--clip-weights must name the weights of {clip['name']} that it was adapted to",
             )
+        # The weights alone do not tell: as a file and as a tag the same ones may be taken for others.
+        for name in ("mean", "deviation"):
+            getattr(encoder, name).copy_(torch.tensor(clip[name]).view(1, 3, 1, 1))
         projector = Projector(document["ms_input"], own["projector.matrix"], own["projector.offset"])
         made = Supervisor(
             encoder, projector, Prompts(**texts), [wavelength or None for wavelength in document["wavelengths"]]

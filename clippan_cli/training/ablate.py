@@ -65,10 +65,10 @@ def variants(table: str, options: TrainOptions) -> list[Variant]:
     """
     if table not in TABLES:
         raise UsageError(f"unknown table {table!r}", "known: " + ", ".join(TABLES))
+    if not loss_weights(options)["language"]:
+        raise UsageError("without the language loss the lines would not differ", "give it a weight, and a supervisor")
     adapting = options.adapting
     if table == "losses":
-        if options.supervisor == NONE:
-            raise UsageError("a table of losses needs a supervisor", "leave out --supervisor none")
         weights = {**LOSSES, **options.losses}
         weights["spatial"] = weights["spatial"] or 1.0
         kinds = ("spectral", "spatial", "quality")

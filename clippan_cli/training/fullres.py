@@ -25,9 +25,9 @@ from clippan_cli.tiling.engine import choose_device
 from clippan_cli.tiling.options import Deaf, Listener
 from clippan_cli.training.adapt import AdaptOptions, adapt, chosen_weights
 from clippan_cli.training.group import Group, joined
-from clippan_cli.training.loop import Loop, Schedule, Task, begin_from, check_folder
+from clippan_cli.training.loop import Loop, Schedule, Task, begin_from, check_folder, discard
 from clippan_cli.training.losses import back_projected
-from clippan_cli.training.page import PICTURES, draw_page, draw_tile
+from clippan_cli.training.page import PICTURES, draw_page, draw_tile, pictures
 from clippan_cli.training.scenes import wanted
 from clippan_cli.training.sites import Site, names, open_sites
 from clippan_cli.training.supervised import ModelProduct, fused
@@ -76,7 +76,8 @@ class TrainOptions:
         clip_weights: Where the supervisor's CLIP lies now; None for where it was.
         losses: Weights of the losses, by name; those that are not named keep theirs, 0 switches one off.
         degradation: How the spectral loss sees MS: ``"mtf"`` or ``"bicubic"``.
-        teacher: A model or method to imitate, or ``"none"``.
+        teacher: A model or method to imitate, or ``"none"``; None for the shipped model where a network begins anew,
+            else for none.
         keep_teacher: Whether its weight stays, instead of falling to 0.
         iterations: Steps of the optimiser.
         batch: Tiles in a step, over all processes.
@@ -98,7 +99,7 @@ class TrainOptions:
     clip_weights: str | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
     degradation: str = "mtf"
-    teacher: str = DEFAULT
+    teacher: str | None = None
     keep_teacher: bool = False
     iterations: int = 300
     batch: int = 4
@@ -159,6 +160,9 @@ def train(
             _network(options, folder, 4, 4.0)
         else:
             begin_from(options.init, folder)
+        if group.leads and options.overwrite:
+            # Else --resume would take the former model for this one, were this training stopped early.
+            discard(folder, RECORD)
         supervisor = _supervisor(scenes, folder, options, weights, group, hears, stop)
         side = tile_side(supervisor)
         ground = Ground(open_sites(scenes, side, taught_by(options, weights, group.device), hears), side, supervisor)
@@ -194,7 +198,8 @@ def loss_weights(options: TrainOptions) -> dict[str, float]:
     weights = chosen_weights(options.losses, LOSSES)
     if options.supervisor == NONE:
         weights["language"] = 0.0
-    if options.teacher == NONE or (options.network is None and "teacher" not in options.losses):
+    unasked = options.teacher is None and options.network is None and "teacher" not in options.losses
+    if options.teacher == NONE or unasked:
         weights["teacher"] = 0.0
     if options.degradation not in DEGRADATIONS:
         raise UsageError(f"unknown degradation {options.degradation!r}", "known: " + ", ".join(DEGRADATIONS))
@@ -205,7 +210,7 @@ def taught_by(options: TrainOptions, weights: Mapping[str, float], device: torch
     """The methods that must know the scenes."""
     methods: dict[str, Method] = {name: method(name) for name in ANCHORS}
     if weights["teacher"]:
-        methods["teacher"] = method(options.teacher, device)
+        methods["teacher"] = method(options.teacher or DEFAULT, device)
     return methods
 
 
@@ -232,13 +237,19 @@ def train_on(
     product = _Product(
         options.network or (model.network if model else ""),
         options.settings if model is None else model.settings,
-        _RATIOS if model is None else model.ratios,
+        _ratios(sites) if model is None else model.ratios,
         recipe,
         _LESSONS.format(words, options.consistency, teaching),
         task=task,
     )
     schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
     return Loop(folder, net, task, product, schedule, key, hears, stop, group).run(options.resume)
+
+
+def _ratios(sites: Sequence[Site]) -> tuple[float, float]:
+    """What a new network serves: the usual ones, and those that it saw."""
+    seen = [ratio for site in sites for ratio in site.sampling.ratio]
+    return min(_RATIOS[0], *seen), max(_RATIOS[1], *seen)
 
 
 def _network(options: TrainOptions, folder: Path, bands: int, ratio: float) -> tuple[Model | None, Network]:
@@ -278,7 +289,7 @@ def _supervisor(
         if group.leads and not ((path / SUPERVISOR_RECORD).is_file() and options.resume):
             hears.say("no --supervisor was given: adapting one to these scenes first")
             how = replace(options.adapting, device=options.device, jobs=options.jobs, seed=options.seed)
-            how = replace(how, overwrite=not options.resume, resume=options.resume)
+            how = replace(how, overwrite=options.overwrite, resume=options.resume)
             adapt(scenes, path, how, hears, stop)
         group.wait()
     return load_supervisor(path, clip_weights=options.clip_weights, download=options.adapting.download)
@@ -289,6 +300,8 @@ def _key(
 ) -> dict[str, Any]:
     """What a resumed training must have in common with the first."""
     plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
+    if supervisor is not None and options.supervisor is None:
+        plain["adapting"] = " ".join(_stage_one(options.adapting))
     begun = {} if model is None else {"init": model.id, "init_sha256": model.sha256, "network": model.network}
     seen = {} if supervisor is None else {"clip_sha256": supervisor.encoder.sha256, "prompt": supervisor.prompts.name}
     if supervisor is not None:
@@ -302,12 +315,23 @@ def _command(folder: Path, options: TrainOptions) -> str:
     words = ["clippan train --scenes SCENES -o", folder.resolve().name]
     words += ["--backbone", options.network] if options.network else ["--init", Path(options.init or "").name]
     words += [word for name, value in options.settings.items() for word in ("--set", f"{name}={value}")]
+    words += _stage_one(options.adapting) if options.supervisor is None else []
     words += [] if options.supervisor is None else ["--supervisor", Path(options.supervisor).name]
     words += [f"--loss {name}={value:g}" for name, value in options.losses.items()]
     for name in ("degradation", "teacher", "iterations", "batch", "rate", "consistency", "seed"):
         if getattr(options, name) != getattr(standard, name):
             words += [f"--{name}", str(getattr(options, name))]
     return " ".join([*words, *(["--keep-teacher"] if options.keep_teacher else [])])
+
+
+def _stage_one(adapting: AdaptOptions) -> list[str]:
+    """What to type to adapt on the way as it was."""
+    standard, words = AdaptOptions(), list[str]()
+    for name in ("clip", "clip_weights", "precision", "ms_input", "prompt", "prompts", "iterations"):
+        if (value := getattr(adapting, name)) != getattr(standard, name):
+            option = "adapt-iterations" if name == "iterations" else name.replace("_", "-")
+            words += [f"--{option}", Path(value).name if isinstance(value, str) else str(value)]
+    return words
 
 
 class FullResolution(Task):
@@ -384,12 +408,13 @@ class FullResolution(Task):
     def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
         """Before, after and PAN, as the training goes on; and the page that shows them."""
         tiles = self._held[0]
-        for path in (folder / PICTURES).glob("*.png"):
-            # Of a former training, or of steps that are made again.
-            if int(path.stem) > done:
-                path.unlink()
         draw_tile(self._out(net, tiles)[0], tiles, folder / PICTURES / f"{done:06}.png")
         draw_page(folder, {**self.beside, "model": {name: found[name] for name in self.checks}})
+
+    def clear(self, folder: Path) -> None:
+        """See :meth:`Task.clear`."""
+        for path in pictures(folder):
+            path.unlink()
 
     @property
     def skipped(self) -> int:
@@ -427,7 +452,8 @@ def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _loss(name: str, value: float) -> float:
-    return math.log(max(1e-6, 1 - value if name == "hqnr" else value))
+    apart = 1 - value if name == "hqnr" else value
+    return math.log(max(1e-6, apart)) if math.isfinite(apart) else math.inf
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,9 @@ class Task(ABC):
         """What a sample shows, for an error message."""
         return ""
 
+    def clear(self, folder: Path) -> None:  # noqa: B027
+        """Remove what a former training left to look at."""
+
     def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:  # noqa: B027
         """Leave something to look at, if there is something; no gradient is kept."""
 
@@ -151,7 +154,7 @@ class Loop:
             The product's record.
         """
         if resume and (former := self._former()) is not None:
-            return former
+            return former if self._group.leads else {}
         total, every = self._schedule.iterations, self._schedule.every
         first = self._begin(resume)
         began = time.perf_counter()
@@ -202,8 +205,8 @@ class Loop:
         columns = ("iteration", "seconds", "rate", *self._task.terms, "gradient", *self._task.checks)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for name in (self._product.record, STATE):
-                (self._folder / name).unlink(missing_ok=True)
+            discard(self._folder, self._product.record)
+            self._task.clear(self._folder)
             with (self._folder / LOG).open("w", newline="") as file:
                 csv.writer(file).writerow(columns)
         except OSError as error:
@@ -332,6 +335,12 @@ def check_folder(folder: Path, record: str, *, overwrite: bool, resume: bool) ->
         raise OutputError(f"the folder {place} is not writable", "choose another -o")
 
 
+def discard(folder: Path, record: str) -> None:
+    """Remove what a finished training is known by, and a stopped one continues from."""
+    for name in (record, STATE):
+        (folder / name).unlink(missing_ok=True)
+
+
 def begin_from(name: str, folder: Path) -> Model:
     """The model that a training goes on from.
 
@@ -350,6 +359,8 @@ def _trim(log: Path, done: int) -> None:
     if not log.is_file():
         return
     with log.open(newline="") as file:
-        rows = [row for row in csv.reader(file) if not row[0].isdigit() or int(row[0]) <= done]
+        head, *rows = csv.reader(file)
+    # A full disk leaves half a row.
+    rows = [row for row in rows if len(row) == len(head) and row[-1] and int(row[0]) <= done]
     with log.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+        csv.writer(file).writerows([head, *rows])

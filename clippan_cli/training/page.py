@@ -66,6 +66,11 @@ def draw_tile(out: Tensor, tiles: Tiles, path: Path) -> None:
     imsave(path, row.permute(1, 2, 0).numpy())
 
 
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of a training, in order; their names are iterations."""
+    return sorted(path for path in (folder / PICTURES).glob("*.png") if path.stem.isdigit())
+
+
 def draw_page(folder: Path, rows: Mapping[str, Mapping[str, float]]) -> None:
     """Write the page anew: it needs no other file.
 
@@ -73,8 +78,8 @@ def draw_page(folder: Path, rows: Mapping[str, Mapping[str, float]]) -> None:
         folder: Of the training, with its pictures.
         rows: Indices of everything that it is compared with.
     """
-    pictures = sorted((folder / PICTURES).glob("*.png"))
-    chosen = [pictures[round(i)] for i in torch.linspace(0, len(pictures) - 1, min(_MOST, len(pictures))).tolist()]
+    found = pictures(folder)
+    chosen = [found[round(i)] for i in torch.linspace(0, len(found) - 1, min(_MOST, len(found))).tolist()]
     text = (
         jinja2.Environment(autoescape=True)
         .from_string(_HTML)

@@ -132,6 +132,9 @@ def open_sites(places: Sequence[str], side: int, methods: Mapping[str, Method], 
     if len({len(site.wavelengths) for site in sites}) > 1:
         listed = ", ".join(f"{site.files.name}: {len(site.wavelengths)}" for site in sites[:12])
         raise InputError(f"the scenes have different numbers of bands: {listed}", "train a model for each number")
+    if hold and len(sites) > 1 and not any(site.held for site in sites):
+        # Too many were left out.
+        sites[-1] = replace(sites[-1], learned=None, held=sites[-1].learned)
     if not any(site.learned for site in sites):
         raise InputError(
             f"no scene has room for a tile of {side} PAN pixels besides those that are validated on",
@@ -155,10 +158,8 @@ def _site(scene: Found, side: int, methods: Mapping[str, Method], held: bool | N
     with quiet(), open_pair(scene.ms, scene.pan) as pair:
         known = survey(pair, "auto", _WORKERS)
         areas = _parts(common_box(pair), Geometry.of(pair.sampling.ratio, side).ms, held)
-        features = sorted(
-            {"ms", "pan_low", *FEATURES, *(name for method in methods.values() for name in method.features)}
-        )
-        moments = _moments(pair, known, features)
+        features = {*FEATURES, *(name for method in methods.values() for name in method.features)}
+        moments = _moments(pair, known, sorted(features))
         optics = pair.sensor.optics([band.name for band in pair.ms.bands])
     statistics = Statistics(known.sampling, moments, known.samples)
     low, high = _stretch(known.samples)
@@ -175,7 +176,7 @@ def _site(scene: Found, side: int, methods: Mapping[str, Method], held: bool | N
         mixture(moments),
         torch.from_numpy(moments.mean("ms")).float(),
         torch.from_numpy(moments.covariance("ms", "ms")).float(),
-        from_moments(_ordered(moments), known.sampling.gains),
+        from_moments(moments, known.sampling.gains),
         {name: method.fit(statistics) for name, method in methods.items()},
     )
 
@@ -210,12 +211,6 @@ def _moments(pair: Pair, known: Survey, features: Sequence[str]) -> Moments:
         progress=lambda _: None,
         cores=[sample.ms_box for sample in known.samples],
     )
-
-
-def _ordered(moments: Moments) -> Moments:
-    """Those that traits ask for, in the order in which they do."""
-    at = [0] + [i for name in FEATURES for i, own in enumerate(moments.names, 1) if own == name]
-    return Moments(tuple(moments.names[i - 1] for i in at[1:]), moments.sums[np.ix_(at, at)])
 
 
 def _stretch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:

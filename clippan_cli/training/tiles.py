@@ -161,6 +161,7 @@ class TileReader(Dataset[RawTile | Unreadable]):
     def __init__(self, sites: Sequence[Site], side: int, seed: int, *, held: bool = False) -> None:
         self._sites, self._side, self._seed, self._held = sites, side, seed, held
         self._open: OrderedDict[int, Pair] = OrderedDict()
+        self._usable: list[list[int]] | None = None
         self._lost: dict[int, str] = {}
         kinds: dict[object, list[int]] = {}
         for index, site in enumerate(sites):
@@ -173,21 +174,31 @@ class TileReader(Dataset[RawTile | Unreadable]):
         batch, place = number
         if not self._kinds:
             return Unreadable("there is no scene to take tiles from")
-        kind = self._kinds[Draw(self._seed * 7_919 + batch).pick([float(len(kind)) for kind in self._kinds])]
-        draw = Draw((self._seed * 1_000_003 + batch) * 1_009 + place)
-        order = draw.order(len(kind)).tolist()
-        for index in (kind[i] for i in order):
-            if index in self._lost:
-                continue
-            try:
-                found = self._tile(index, draw)
-            except (RasterioError, ClippanError, OSError) as error:
-                self._lost[index] = str(error)
-                continue
+        if self._usable is None:
+            # The same in all processes: a batch is of one kind.
+            self._usable = [kind for kind in self._kinds if self._search(kind, 0) is not None]
+        if self._usable:
+            kind = self._usable[Draw(self._seed * 7_919 + batch).pick([float(len(kind)) for kind in self._usable])]
+            found = self._search(kind, (self._seed * 1_000_003 + batch) * 1_009 + place)
             if found is not None:
                 return found._replace(lost=tuple(self._lost.items()))
         lost = "; ".join(f"{self._sites[i].files.name}: {why}" for i, why in self._lost.items())
         return Unreadable(f"no tile of {self._side} PAN pixels without gaps was found{lost and f' ({lost})'}")
+
+    def _search(self, kind: Sequence[int], seed: int) -> RawTile | None:
+        """A tile of one of the scenes, tried in random order; what cannot be read is lost."""
+        for index in (kind[i] for i in Draw(seed).order(len(kind)).tolist()):
+            if index in self._lost:
+                continue
+            try:
+                # Not the same generator for all: the draws must not depend on what is known to be lost.
+                found = self._tile(index, Draw(seed * 4_099 + index))
+            except (RasterioError, ClippanError, OSError) as error:
+                self._lost[index] = str(error)
+                continue
+            if found is not None:
+                return found
+        return None
 
     def _tile(self, index: int, draw: Draw) -> RawTile | None:
         """A random tile of a scene without invalid pixels; None after many tries."""

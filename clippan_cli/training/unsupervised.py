@@ -68,7 +68,7 @@ def quality_loss(out: Tensor, tiles: Tiles) -> Tensor:
 
 
 def structural_loss(out: Tensor, tiles: Tiles) -> Tensor:
-    """λ-PNN's: 1 - local correlation with PAN, where it is more than at the lower scale.
+    """λ-PNN's: 1 - local correlation with PAN, where it is more than at the lower scale, over a wider window there.
 
     A band that does not follow PAN there (NIR over water) is not asked to follow it here.
 
@@ -76,12 +76,13 @@ def structural_loss(out: Tensor, tiles: Tiles) -> Tensor:
         out: ``(B, C, H, W)``.
         tiles: What it was made of.
     """
-    reach = math.ceil(tiles.context.ratio / 2)
+    reach, wide = math.ceil(tiles.context.ratio / 2), math.ceil(2 * tiles.context.ratio)
+    within = slice(wide - reach, reach - wide)
     losses = []
     images = tiles.bands(out), tiles.bands(tiles.ms_up), tiles.pans(tiles.pan), tiles.pans(tiles.context.pan_low)
     for one, ms_up, pan, low in zip(*images, strict=True):
-        apart = 1 - local_correlation(one, pan[0], reach, floor=_FLOOR)
-        allowed = 1 - local_correlation(ms_up, low[0], reach, floor=_FLOOR)
+        apart = 1 - local_correlation(one, pan[0], reach, floor=_FLOOR)[:, within, within]
+        allowed = 1 - local_correlation(ms_up, low[0], wide, floor=_FLOOR)
         losses.append(torch.where(apart > allowed, apart, 0).mean())
     return torch.stack(losses).mean()
 

@@ -60,6 +60,16 @@ def traits(ms: torch.Tensor, pan: torch.Tensor, ratio: float = 4.0) -> Traits:
     return from_moments(moments, sampling.gains)
 
 
+def test_traits_do_not_depend_on_the_order_of_features() -> None:
+    ms, pan, _ = pair(side=96)
+    sampling, whole = stated(4.0, len(ms)), box(*ms.shape[1:])
+    operators = Operators(sampling, box(*pan.shape), whole)
+    features = ("pan_simulated", *sorted(FEATURES, reverse=True), "lifted")
+    moments = tile_moments(features, ms, pan, operators.covered, operators, whole)
+    for one, other in zip(from_moments(moments, sampling.gains), traits(ms, pan), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("ratio", [2.0, 3.0, 4.0, 6.0])
 @pytest.mark.parametrize("count", [1, 4, 12])
 def test_any_ratio_and_any_number_of_bands(ratio: float, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import socket
 import subprocess
@@ -66,12 +67,18 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_supervisor_learns_the_types(scene: Made, tmp_path: Path, learning: AdaptOptions) -> None:
+def test_a_supervisor_learns_the_types(
+    scene: Made, tmp_path: Path, learning: AdaptOptions, training: TrainOptions
+) -> None:
     options = replace(learning, iterations=40, every=40, batch=4, rate=3e-3)
     record = adapt([str(scene.folder)], tmp_path / "s", options)
     assert record["held_out"]["type_accuracy"] > 0.45
     made = load_supervisor(tmp_path / "s")
     assert made.bands == 4
+    # What it has learned tells a fusion from an interpolation.
+    trained = replace(training, supervisor=str(tmp_path / "s"), iterations=1)
+    held = train([str(scene.folder)], tmp_path / "m", trained)["training"]["held_out"]
+    assert held["gsa"]["validation_language"] < held["exp"]["validation_language"]
     (row,) = rows(tmp_path / "s")
     assert {"type", "scene", "fusion", "type_accuracy", "retrieval", "cosine"} <= set(row)
 
@@ -120,8 +127,9 @@ def test_training_from_nothing_to_a_sharp_image(scene: Made, tmp_path: Path, tra
     assert set(record["training"]["held_out"]) == {"exp", "mtf-glp-hpm-r", "gsa", "model"}
     assert "language" in rows(tmp_path / "m")[0]
     assert (tmp_path / "m" / "training.html").read_text().count("<img") == 3
-    train([str(scene.folder)], tmp_path / "m", replace(training, iterations=2, overwrite=True, supervisor="none"))
-    assert [path.stem for path in (tmp_path / "m" / "pictures").iterdir()] == ["000002"]
+    again = replace(training, iterations=3, every=3, overwrite=True, supervisor="none")
+    train([str(scene.folder)], tmp_path / "m", again)
+    assert [path.stem for path in (tmp_path / "m" / "pictures").iterdir()] == ["000003"]
     done = sharpen([scene.ms], scene.pan, scene.out, Options(method=str(tmp_path / "m"), guard=False))
     assert done["method_used"] == "m"
     # Nobody needs CLIP to sharpen.
@@ -183,6 +191,20 @@ def test_a_loss_that_is_not_finite_says_where(
     assert (tmp_path / "m" / STATE).is_file()
 
 
+def test_whom_to_imitate(training: TrainOptions) -> None:
+    anew, on = replace(training, teacher=None), replace(training, teacher=None, network=None, init="injector-1")
+    assert fullres.loss_weights(anew)["teacher"] == LOSSES["teacher"]
+    assert fullres.loss_weights(on)["teacher"] == 0
+    assert fullres.loss_weights(replace(on, teacher="gsa"))["teacher"] == LOSSES["teacher"]
+    assert fullres.loss_weights(replace(on, losses={"teacher": 0.5}))["teacher"] == 0.5
+    assert fullres.loss_weights(replace(anew, teacher="none"))["teacher"] == 0
+
+
+def test_a_score_that_is_no_number_is_never_best() -> None:
+    assert fullres._loss("hqnr", float("nan")) == fullres._loss("d_rho", float("inf")) == float("inf")
+    assert fullres._loss("hqnr", 0.9) == pytest.approx(math.log(0.1))
+
+
 def test_weights_over_time(training: TrainOptions) -> None:
     task = fullres.FullResolution(None, [], None, LOSSES, replace(training), None)  # type: ignore[arg-type]
     assert [round(task.weights(p)["language"] / LOSSES["language"], 3) for p in (0, 0.2, 0.3, 0.4, 1)] == [
@@ -225,6 +247,9 @@ def test_the_tables_of_the_paper(training: TrainOptions) -> None:
     assert [len(variants(table, training)) for table in TABLES] == [7, 4, 4, 5]
     with pytest.raises(UsageError, match="unknown table"):
         variants("colours", training)
+    for table in TABLES:
+        with pytest.raises(UsageError, match="the lines would not differ"):
+            variants(table, replace(training, supervisor="none"))
 
 
 def test_an_ablation(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
