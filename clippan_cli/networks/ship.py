@@ -88,8 +88,7 @@ class _Interaction(nn.Module):
         v, p = regions.split(ms), regions.split(pan)
         side = v.shape[-2:]
         # Orthonormal, so that the product neither grows nor fades with the size of the region.
-        # A GPU's FFT knows no bfloat16.
-        spectrum = torch.fft.rfft2(v.float(), norm="ortho") * torch.fft.rfft2(p.float(), norm="ortho")
+        spectrum = torch.fft.rfft2(_wide(v), norm="ortho") * torch.fft.rfft2(_wide(p), norm="ortho")
         z = self._normed(torch.fft.irfft2(spectrum, s=side, norm="ortho"))
         tokens_v, tokens_p = v.flatten(2), p.flatten(2)
         attention = torch.softmax(tokens_v @ tokens_p.mT / tokens_v.shape[2] ** 0.5, -1)
@@ -104,6 +103,11 @@ class _Interaction(nn.Module):
         """Over the channels."""
         out: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
         return out
+
+
+def _wide(x: Tensor) -> Tensor:
+    """The FFT knows no bfloat16."""
+    return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def _row() -> nn.Conv2d:

@@ -104,6 +104,18 @@ def test_tiles_give_what_the_whole_gives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_half_the_precision_is_near(name: str) -> None:
+    """As a GPU trains it."""
+    made, (ms_up, pan) = woken(name, 2), image(2, 32)
+    with torch.inference_mode():
+        whole = fused(made, ms_up, pan)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = fused(made, ms_up, pan).float()
+    detail = whole - ms_up
+    assert float((half - whole).std()) < 0.1 * float(detail.std())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_receptive_field_is_as_small_as_it_says(name: str) -> None:
     """A pixel just inside the stated reach matters, none beyond does."""
     made = woken(name, 2).double()
