@@ -28,7 +28,6 @@ from clippan_cli.training.fullres import (
     TrainOptions,
     loss_weights,
     taught_by,
-    tile_side,
     train_on,
 )
 from clippan_cli.training.group import Group, alone
@@ -151,7 +150,7 @@ class _Bench:
     Args:
         folder: For all that is made.
         sites: The scenes.
-        encoder: None where no line needs CLIP.
+        encoder: CLIP; there is always a line that needs it.
         group: Where to compute.
         hears: Hears of progress.
         stop: Stops it.
@@ -160,7 +159,7 @@ class _Bench:
 
     folder: Path
     sites: Sequence[Site]
-    encoder: Encoder | None
+    encoder: Encoder
     group: Group
     hears: Listener
     stop: Event
@@ -170,19 +169,20 @@ class _Bench:
         """Train one line, and say how it stands on the tiles kept aside."""
         self.hears.say(f"{line.name}, seed {seed}")
         options = replace(line.training, seed=seed)
-        supervisor, side = None, tile_side(None) if self.encoder is None else self.encoder.side
-        if self.encoder is not None and loss_weights(options)["language"]:
+        supervisor = None
+        if loss_weights(options)["language"]:
             path = self._adapt(replace(line.adapting, seed=seed, device=options.device, resume=options.resume))
             supervisor = load_supervisor(path, encoder=self.encoder)
         place = self.folder / f"{line.name.replace(' ', '_')}-{seed}"
-        document = train_on(Ground(self.sites, side, supervisor), place, options, self.group, Deaf(), self.stop)
+        document = train_on(
+            Ground(self.sites, self.encoder.side, supervisor), place, options, self.group, Deaf(), self.stop
+        )
         held: dict[str, dict[str, float]] = document["training"]["held_out"]
         self.hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in _INDICES))
         return held
 
     def _adapt(self, options: AdaptOptions) -> Path:
         """A supervisor; lines that ask for the same share it."""
-        assert self.encoder is not None
         for known, path in self.supervisors:
             if known == options:
                 return path
@@ -201,13 +201,11 @@ def _bench(
     stop: Event,
 ) -> _Bench:
     group = Group(device=choose_device(options.device))
-    needed = any(loss_weights(line.training)["language"] for line in lines)
     how = options.adapting
-    encoder = Encoder(how.clip, how.clip_weights, download=how.download, precision=how.precision) if needed else None
+    encoder = Encoder(how.clip, how.clip_weights, download=how.download, precision=how.precision)
     weights = {name: max(loss_weights(line.training)[name] for line in lines) for name in loss_weights(options)}
     methods: dict[str, Method] = {REFERENCE: method(REFERENCE), **taught_by(options, weights, group.device)}
-    side = tile_side(None) if encoder is None else encoder.side
-    return _Bench(folder, open_sites(scenes, side, methods, hears), encoder, group, hears, stop)
+    return _Bench(folder, open_sites(scenes, encoder.side, methods, hears), encoder, group, hears, stop)
 
 
 def _summary(found: Sequence[dict[str, dict[str, float]]]) -> dict[str, float]:

@@ -105,7 +105,7 @@ class Tiles(Pairs):
 
 
 def _meet(one: Box, other: Box) -> bool:
-    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+    return min(one.intersection(other).shape) > 0
 
 
 def assemble(sites: Sequence[Site], raws: Sequence[RawTile], device: torch.device) -> Tiles:
