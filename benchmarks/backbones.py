@@ -39,6 +39,7 @@ SLIM: dict[str, dict[str, Any]] = {
 }
 RATES = {"injector": 4e-3, "lformer": 5e-4, "pan-mamba": 5e-4}
 _RATE = 1e-3
+_PROCEDURAL = 8
 _TRIAL, _SIDE = 5, 192
 
 
@@ -70,6 +71,7 @@ def options(name: str, iterations: int, seed: int, images: list[str]) -> Pretrai
         batch=1,
         rate=RATES.get(name, _RATE),
         seed=seed,
+        procedural=_PROCEDURAL,
         every=iterations,
         overwrite=True,
     )

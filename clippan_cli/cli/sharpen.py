@@ -56,7 +56,7 @@ def sharpen(
         typer.Option(
             envvar="CLIPPAN_MODEL", metavar="ID|DIR", help="A model: one that ships (clippan models list), or a folder."
         ),
-    ] = "injector-1",
+    ] = "injector-2",
     method: Annotated[
         str | None,
         typer.Option(

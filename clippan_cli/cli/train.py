@@ -75,7 +75,7 @@ def train(
     output: Annotated[str, typer.Option("-o", "--output", help="The new model's folder.", metavar="DIR")],
     init: Annotated[
         str, typer.Option(metavar="ID|DIR", help="The model to begin with (clippan models list).")
-    ] = "injector-1",
+    ] = "injector-2",
     backbone: Annotated[
         str | None, typer.Option(metavar="NAME", help="Begin anew with this network instead.", show_default=False)
     ] = None,
@@ -102,7 +102,7 @@ def train(
         str | None,
         typer.Option(
             metavar="MODEL|METHOD|none",
-            help="What to imitate at the beginning: injector-1 for a network that begins anew, else none.",
+            help="What to imitate at the beginning: injector-2 for a network that begins anew, else none.",
             show_default=False,
         ),
     ] = None,

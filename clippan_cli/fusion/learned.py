@@ -36,7 +36,7 @@ class Learned(Method):
         """Describe the scene to the network; nothing is trained."""
         sampling = statistics.sampling
         self.check_fit(sampling)
-        traits = from_moments(statistics.moments, sampling.gains) if self.network.needs_context else None
+        traits = from_moments(statistics.moments, sampling) if self.network.needs_context else None
         return _Learned(self.network, traits, sampling.common)
 
     def check_fit(self, sampling: Sampling) -> None:

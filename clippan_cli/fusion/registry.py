@@ -8,7 +8,7 @@ import torch
 
 from clippan_cli.fusion.method import Method
 
-DEFAULT = "injector-1"
+DEFAULT = "injector-2"
 """The model that ``sharpen`` takes."""
 
 CLASSICAL = "mtf-glp-hpm-r"

@@ -25,7 +25,7 @@ from clippan_cli.supervision.prompts import Prompts
 
 WEIGHTS, RECORD = "supervisor.safetensors", "supervisor.toml"
 
-_SAME_BAND = 60.0
+_SAME_BAND = 60.0  # nm
 _ADAPT_ONE = "adapt one to scenes of this sensor, and train on these alone"
 
 MS, PAN, HRMS, DISTORTED = range(4)

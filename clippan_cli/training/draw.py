@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+_SEEDS = 1 << 63
+"""So many a generator takes; what a large seed and a number make may be more."""
+
 
 class Draw:
     """Numbers from a generator on the CPU.
@@ -16,7 +19,7 @@ class Draw:
     """
 
     def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(seed % _SEEDS)
 
     def uniform(self, low: float, high: float) -> float:
         """Uniform between the two."""

@@ -158,7 +158,7 @@ def _key(options: PretrainOptions) -> dict[str, Any]:
 def _to(source: Source, device: torch.device) -> Source:
     pan = None if source.pan is None else source.pan.to(device)
     valid = None if source.valid is None else source.valid.to(device)
-    return Source(source.name, source.bands.to(device), pan, valid)
+    return replace(source, bands=source.bands.to(device), pan=pan, valid=valid)
 
 
 def _command(folder: Path, options: PretrainOptions) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clippan_cli.errors import InputError
@@ -14,7 +15,7 @@ from clippan_cli.fusion.traits import as_context, from_pixels
 from clippan_cli.networks.network import Context
 from clippan_cli.physics.operators import Operators, curvature, octaves
 from clippan_cli.physics.sampling import Box, Sampling
-from clippan_cli.physics.simulation import degrade, soften
+from clippan_cli.physics.simulation import degrade
 from clippan_cli.training.draw import Draw
 
 RATIOS = {2.0: 96, 3.0: 144, 4.0: 192, 6.0: 216}
@@ -28,8 +29,10 @@ _BANDS = (3, 4, 4, 4, 6, 8)
 _GAINS = (0.2, 0.25, 0.3, 0.3, 0.35, 0.4)
 _LEAST_ZOOM, _MOST_ZOOM = 1.2, 2.6
 _SHRINK = 0.05
-_TRUTH_GAINS = (0.03, 0.7)
-_PAN_GAINS = (0.1, 0.22)
+_TRUTH_GAINS = (0.03, 0.85)
+_PAN_GAINS = (0.05, 0.22)
+_MOST_FOCUS, _FOCUS_REACH = 0.8, 8
+_TOLD_ERROR = 0.05
 _TRIES = 100
 
 
@@ -42,12 +45,14 @@ class Source:
         bands: ``(C, H, W)``, positive.
         pan: ``(H, W)``, PAN as seen at the same resolution; None where it has to be simulated.
         valid: ``(H, W)``; None where all are valid.
+        softness: Of a pair: how much softer than PAN the bands are.
     """
 
     name: str
     bands: Tensor
     pan: Tensor | None = None
     valid: Tensor | None = None
+    softness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ def make_batch(groups: Sequence[Group], size: int, draw: Draw, bands: int | None
     bands = bands or _BANDS[draw.below(len(_BANDS))]
     drawn = [_scene(groups, bands, RATIOS[ratio], draw) for _ in range(size)]
     truth, pan = torch.stack([each[0] for each in drawn]), torch.stack([each[1] for each in drawn])
+    softness = torch.tensor([each[2] for each in drawn])
     truth = truth * (0.4 * draw.normal(size, bands, 1, 1)).exp().to(truth)
     top = torch.maximum(truth.amax((1, 2, 3)), pan.amax((1, 2, 3))) * (1 + draw.rand(size)).to(truth)
     truth, pan = truth / top[:, None, None, None], pan / top[:, None, None, None]
@@ -105,10 +111,11 @@ def make_batch(groups: Sequence[Group], size: int, draw: Draw, bands: int | None
     shape = tuple(int((side - 0.5 - p) / ratio) + 1 for p in phase)
     ms = _seen(truth, ratio, phase, gain, (shape[0], shape[1]), draw)
     pan = _noisy(pan, 10 ** draw.uniform(-3.2, -2.0), draw)
-    return _described(ms, pan, truth, Sampling.uniform((ratio, ratio), phase, (gain,) * (size * bands)))
+    sampling = Sampling.uniform((ratio, ratio), phase, (gain,) * (size * bands))
+    return _described(ms, pan, truth, sampling, softness)
 
 
-def _described(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling) -> Batch:
+def _described(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling, softness: Tensor) -> Batch:
     batch, bands = ms.shape[:2]
     whole, small = Box.whole(pan.shape), Box.whole(ms.shape)
     operators = Operators(sampling, whole, small, device=ms.device)
@@ -121,30 +128,33 @@ def _described(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling) -> Ba
     )
     features = torch.stack([ms, pan_low, top, pan_top, mid, pan_mid, curve_top], 2)
     gains = torch.tensor(sampling.gains).view(batch, bands)
-    context = as_context(from_pixels(features, gains), one.up(low)[:, None], sampling.ratio[0])
+    context = as_context(from_pixels(features, gains, softness), one.up(low)[:, None], sampling.ratio[0])
     return Batch(ms, pan, operators.up(ms.flatten(0, 1)).view_as(truth), context, operators, truth)
 
 
-def _scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor]:
-    """Truth ``(bands, side, side)`` and PAN ``(1, side, side)`` before noise."""
+def _scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor, float]:
+    """Truth ``(bands, side, side)``, PAN ``(1, side, side)`` before noise, and how soft the bands are told to be."""
     source, image = _crop(groups, side, draw)
     if source.pan is not None:
         truth, pan = image[:-1][:bands], image[-1:]
-        truth = _generated(truth, bands, draw)
-        if draw.chance(0.5):
-            truth = _focused(truth, draw)
-        return _hazy(truth, draw), _hazy(pan, draw)
+        truth, change = _focused(_generated(truth, bands, draw), draw)
+        return _hazy(truth, draw), _hazy(pan, draw), source.softness + change + _told(draw)
     image = image / image.mean((1, 2), keepdim=True).clamp(min=1e-6)
     image = image[draw.order(len(image))].clamp(min=1e-4) ** draw.uniform(0.7, 1.5)
     ground = _generated(image[:bands], bands, draw)
     hidden = image[bands:] if len(image) > bands else ground[-1:] ** draw.uniform(0.8, 1.4)
     pan = _mixed(ground, hidden, draw)
     # Both are samples of the same finer ground, each through optics of its own: aliased, as what sensors deliver.
-    truth = _sampled(ground, draw.between(*_TRUTH_GAINS), side, draw)
-    pan = _sampled(pan, draw.between(*_PAN_GAINS), side, draw)
-    if draw.chance(0.5):
-        truth = _focused(truth, draw)
-    return _hazy(truth, draw), _hazy(pan, draw)
+    gain, pan_gain = draw.between(*_TRUTH_GAINS), draw.between(*_PAN_GAINS)
+    truth, pan = _sampled(ground, gain, side, draw), _sampled(pan, pan_gain, side, draw)
+    truth, change = _focused(truth, draw)
+    softness = math.log(pan_gain / gain) / math.pi**2 + change
+    return _hazy(truth, draw), _hazy(pan, draw), softness + _told(draw)
+
+
+def _told(draw: Draw) -> float:
+    """Error of the softness that a network is told: that of the estimate on real scenes."""
+    return _TOLD_ERROR * float(draw.normal(1))
 
 
 def _sampled(ground: Tensor, gain: float, side: int, draw: Draw) -> Tensor:
@@ -180,11 +190,23 @@ def _mixed(truth: Tensor, hidden: Tensor, draw: Draw) -> Tensor:
     return pan.clamp(min=1e-4) ** draw.uniform(0.85, 1.15)
 
 
-def _focused(x: Tensor, draw: Draw) -> Tensor:
-    """Sharper or softer than it was, each band a little differently."""
-    amount = draw.uniform(-0.5, 0.8) + 0.1 * draw.normal(len(x), 1, 1)
-    blurred = soften(x, torch.full((len(x),), 0.7, device=x.device))
-    return x + amount.to(x.device) * (x - blurred)
+def _focused(x: Tensor, draw: Draw) -> tuple[Tensor, float]:
+    """Half of them resampled (softer) or restored (sharper), each band a little differently; by how much softer.
+
+    Linear resampling falls off faster than optics do, and restoration inverts such a fall.
+    """
+    if draw.chance(0.5):
+        return x, 0.0
+    amount = draw.uniform(-_MOST_FOCUS, _MOST_FOCUS)
+    each = (amount + 0.1 * draw.normal(len(x), 1, 1)).clamp(-_MOST_FOCUS, _MOST_FOCUS).to(x)
+    side = x.shape[-1]
+    grown = F.pad(x[None], (_FOCUS_REACH,) * 4, mode="reflect")[0]
+    wave = torch.sin(math.pi * torch.fft.fftfreq(grown.shape[-1], device=x.device)) ** 2
+    fall = 1 - each.abs() * wave
+    response = torch.where(each > 0, fall, 1 / fall)
+    seen = torch.fft.ifft2(torch.fft.fft2(grown) * response.mT * response).real
+    inner = slice(_FOCUS_REACH, _FOCUS_REACH + side)
+    return seen[:, inner, inner].contiguous(), amount / 4
 
 
 def _hazy(x: Tensor, draw: Draw) -> Tensor:

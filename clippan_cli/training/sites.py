@@ -176,7 +176,7 @@ def _site(scene: Found, side: int, methods: Mapping[str, Method], held: bool | N
         mixture(moments),
         torch.from_numpy(moments.mean("ms")).float(),
         torch.from_numpy(moments.covariance("ms", "ms")).float(),
-        from_moments(moments, known.sampling.gains),
+        from_moments(moments, known.sampling),
         {name: method.fit(statistics) for name, method in methods.items()},
     )
 

@@ -14,6 +14,7 @@ from rasterio.windows import Window as Place
 from torch import Tensor
 
 from clippan_cli.errors import ClippanError, InputError
+from clippan_cli.fusion.traits import measured_softness, stated_softness
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.sampling import Box, Sampling
 from clippan_cli.scene.pair import Pair
@@ -111,10 +112,12 @@ def _pair(name: str, pair: Pair, known: Survey, box: Box) -> Source:
     valid = (operators.weight(pan_valid[None]) > _WHOLE)[0] & operators.covered
     if window.ms_valid is not None:
         valid &= window.ms_valid.all(0)
-    return _source(name, window.ms, operators.down(window.pan[None])[0], valid)
+    pan = operators.down(window.pan[None])[0]
+    softness = measured_softness(window.ms, pan, valid, stated_softness(known.sampling))
+    return _source(name, window.ms, pan, valid, softness)
 
 
-def _source(name: str, bands: Tensor, pan: Tensor | None, valid: Tensor) -> Source:
+def _source(name: str, bands: Tensor, pan: Tensor | None, valid: Tensor, softness: float = 0.0) -> Source:
     if not bool(valid.any()):
         raise InputError("no pixel is valid", "")
     top = float(bands[:, valid].abs().max())
@@ -122,4 +125,4 @@ def _source(name: str, bands: Tensor, pan: Tensor | None, valid: Tensor) -> Sour
         raise InputError("all pixels are 0", "")
     whole = None if bool(valid.all()) else valid
     bands = torch.where(valid, bands, 0) / top
-    return Source(name, bands, None if pan is None else torch.where(valid, pan, 0) / top, whole)
+    return Source(name, bands, None if pan is None else torch.where(valid, pan, 0) / top, whole, softness)

@@ -173,7 +173,7 @@ def _lesson(scene: Found, device: torch.device, hears: Listener) -> _Lesson:
     whole = Box.whole(small.ms.shape)
     operators = Operators(small.sampling, Box.whole(small.pan.shape), whole, device=device)
     moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, whole)
-    traits = from_moments(moments, small.sampling.gains)
+    traits = from_moments(moments, small.sampling)
     return _Lesson(small, Traits(*(value.to(small.ms) for value in traits)))
 
 

@@ -52,7 +52,7 @@ def numbers(document: dict[str, Any], part: str = "full") -> dict[str, float]:
 
 def test_the_result_stands_between_its_anchors(make_scene: Make) -> None:
     scene = make_scene(size=64)
-    document = judged(scene, fused(scene))
+    document = judged(scene, fused(scene, method=CLASSICAL))
     roles = {row["role"]: row for row in document["candidates"]}
     assert list(roles) == ["result", "classical", "interpolation"]
     assert roles["interpolation"]["full"]["d_lambda"] == 0
@@ -323,7 +323,7 @@ def test_contradictions(make_scene: Make, tmp_path: Path) -> None:
 
 def test_anchors_are_judged_on_a_sample_of_a_large_scene(make_scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = make_scene(size=128)
-    image = fused(scene)
+    image = fused(scene, method=CLASSICAL)
     monkeypatch.setattr(lattice, "SIDES", (128,))
     monkeypatch.setattr(module, "ANCHOR_PIXELS", 4 * 128**2)
     document = judged(scene, image)

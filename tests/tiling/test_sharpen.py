@@ -272,7 +272,7 @@ def test_explain_does_nothing(make_scene: MakeScene) -> None:
     before = sorted(scene.folder.iterdir())
     document = explain([scene.ms], scene.pan, scene.out)
     assert sorted(scene.folder.iterdir()) == before
-    assert document["plan"]["method"] == "injector-1"
+    assert document["plan"]["method"] == "injector-2"
     assert document["geometry"]["ratio"] == [4, 4]
     json.dumps(document)
 

@@ -158,9 +158,9 @@ def test_the_language_loss_moves_the_weights(scene: Made, tmp_path: Path, traini
 
 
 def test_going_on_from_a_model(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
-    options = replace(training, init="injector-1", network=None, settings={}, supervisor="none", rate=1e-5)
+    options = replace(training, init="injector-2", network=None, settings={}, supervisor="none", rate=1e-5)
     record = train([str(scene.folder)], tmp_path / "m", options)
-    assert record["training"]["init"] == "injector-1"
+    assert record["training"]["init"] == "injector-2"
     held = record["training"]["held_out"]
     assert held["model"]["d_rho"] == pytest.approx(held["init"]["d_rho"], abs=0.02)
     assert not (tmp_path / "m" / "supervisor").exists()
@@ -192,7 +192,7 @@ def test_a_loss_that_is_not_finite_says_where(
 
 
 def test_whom_to_imitate(training: TrainOptions) -> None:
-    anew, on = replace(training, teacher=None), replace(training, teacher=None, network=None, init="injector-1")
+    anew, on = replace(training, teacher=None), replace(training, teacher=None, network=None, init="injector-2")
     assert fullres.loss_weights(anew)["teacher"] == LOSSES["teacher"]
     assert fullres.loss_weights(on)["teacher"] == 0
     assert fullres.loss_weights(replace(on, teacher="gsa"))["teacher"] == LOSSES["teacher"]

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from clippan_cli.errors import InputError
+from clippan_cli.physics.simulation import soften
 from clippan_cli.training.draw import Draw
 from clippan_cli.training.losses import back_projected, supervised
 from clippan_cli.training.procedural import procedural
@@ -53,6 +55,23 @@ def test_bands_and_ratios_vary(groups: list[Group]) -> None:
     assert {batch.ms.shape[1] for batch in made} >= {3, 4, 8}
     assert {batch.context.ratio for batch in made} == {2.0, 3.0, 4.0, 6.0}
     assert {make_batch(groups, 1, Draw(seed), bands=5).ms.shape[1] for seed in range(4)} == {5}
+
+
+def test_traits_foresee_how_sharp_the_truth_is() -> None:
+    """The softness that a network is told holds for the detail that it has to inject."""
+    told, true = [], []
+    for seed in range(12):
+        batch = make_batch([(1.0, [source(0)])], 2, Draw(seed), 4)
+        steps = [_octaves(x) for x in (batch.truth, batch.pan)]
+        slopes = [(band * pan).sum((2, 3)) / (pan * pan).sum((2, 3)) for band, pan in zip(*steps, strict=True)]
+        told.append(batch.context.traits[:, 0, -1])
+        true.append((slopes[0] / slopes[1]).clamp(0.05, 20).log().median(1).values)
+    assert float(torch.corrcoef(torch.stack([torch.cat(told), torch.cat(true)]))[0, 1]) < -0.5
+
+
+def _octaves(x: Tensor) -> tuple[Tensor, Tensor]:
+    near, far = (soften(x, torch.full(x.shape[:2], sigma)) for sigma in (0.8, 1.6))
+    return x - near, near - far
 
 
 def test_gaps_never_enter() -> None:

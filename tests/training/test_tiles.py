@@ -76,6 +76,12 @@ def test_any_ratio(put: Callable[..., Path], ratio: float) -> None:
     assert float((seen - tiles.ms)[inner].abs().mean()) < 0.2 * float(tiles.ms.std())
 
 
+def test_large_seeds(put: Callable[..., Path]) -> None:
+    sites = sites_of(put("a", size=60))
+    first, other = (TileStream(sites, 80, 2, seed, 0, Group(), Said())(9, 2).pan for seed in (2**31, 20_261_121))
+    assert not torch.equal(first, other)
+
+
 def test_tiles_repeat_whoever_reads_them(put: Callable[..., Path]) -> None:
     sites = sites_of(put("a", size=60))
 

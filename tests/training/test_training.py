@@ -268,23 +268,23 @@ def test_one_shot(tmp_path: Path, make_scene: MakeScene, way: str) -> None:
     (tmp_path / "scene").mkdir()
     for name in ("ms.tif", "pan.tif"):
         (tmp_path / name).rename(tmp_path / "scene" / name)
-    options = TuneOptions("injector-1", way, iterations=20, every=10)
+    options = TuneOptions("injector-2", way, iterations=20, every=10)
     record = tune([str(tmp_path / "scene")], tmp_path / "tuned", options)
     table = rows(tmp_path / "tuned")
     assert float(table[-1]["validation_error"]) < float(table[0]["validation_error"]) * 1.02
-    before, after = find_model("injector-1").load().state_dict(), weights(tmp_path / "tuned")
+    before, after = find_model("injector-2").load().state_dict(), weights(tmp_path / "tuned")
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == ({"head"} if way == "freeze" else {"band", "pan", "traits", "blocks", "head", "basis"})
-    assert record["training"]["init"] == "injector-1"
+    assert record["training"]["init"] == "injector-2"
 
 
 def test_one_shot_refuses(tmp_path: Path, make_scene: MakeScene) -> None:
     with pytest.raises(UsageError, match="unknown way to tune 'some'"):
-        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-1", "some"))
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-2", "some"))
     with pytest.raises(InputError, match="no scene in"):
-        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-1"))
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-2"))
     make_scene(size=40)
     with pytest.raises(InputError, match="too small to learn from"):
-        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-1"))
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-2"))
     with pytest.raises(ClippanError, match="no method or model 'magic'"):
         tune([str(tmp_path)], tmp_path / "m", TuneOptions("magic"))
