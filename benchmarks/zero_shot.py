@@ -2,17 +2,19 @@
 
     python benchmarks/zero_shot.py SCENES [NAME …] [--model ID|DIR …]
 
-SCENES is a folder of folders with ms.tif and pan.tif. Everything ends with two back-projections. Prints two tables:
+SCENES is a folder of folders with ms.tif and pan.tif. Everything ends with two back-projections. Prints three tables:
 
 1. reduced resolution (Wald's protocol at the true phase): ERGAS and SAM of each model over the best of GSA, BDSD-PC,
    MTF-GLP-FS and MTF-GLP-HPM-R on that scene, index by index; geometric means;
-2. full resolution: HQNR, D_ρ, R-ERGAS of each model, of those methods' best, of GSA, and of interpolation.
+2. reduced resolution: D_ρ of the truth beside that of every product: how much of PAN the truth really has;
+3. full resolution: HQNR, D_ρ, R-ERGAS of each model, of those methods, and of interpolation.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from methods import STEPS, Scene, mean, parse, whole
@@ -34,11 +36,16 @@ CLASSICAL = ("gsa", "bdsd-pc", "mtf-glp-fs", "mtf-glp-hpm-r")
 
 def truthful(pair: Reduced, fusion: Method) -> tuple[float, float]:
     """ERGAS and SAM one scale down."""
+    fused, truth, _ = inner(pair, fusion)
+    return float(ergas(fused, truth, pair.sampling.ratio[0])), float(sam(fused, truth))
+
+
+def inner(pair: Reduced, fusion: Method) -> tuple[Tensor, Tensor, Tensor]:
+    """Product, truth and PAN one scale down, without the edges."""
     out = fuse_whole(fusion, pair.ms, pair.pan, pair.sampling, STEPS)
     edge = math.ceil(2 * max(pair.sampling.ratio)) + 2
-    cut = (slice(None), slice(edge, -edge), slice(edge, -edge))
-    fused, truth = out[cut], pair.truth[cut]
-    return float(ergas(fused, truth, pair.sampling.ratio[0])), float(sam(fused, truth))
+    cut = (..., slice(edge, -edge), slice(edge, -edge))
+    return out[cut], pair.truth[cut], pair.pan[cut]
 
 
 def blind(scene: Scene, fusion: Method) -> tuple[float, float, float]:
@@ -76,14 +83,31 @@ def table_reduced(scenes: list[Scene], models: dict[str, Method]) -> None:
         print(f"{what:<20}{'':>48}{line}")
 
 
-def table_full(scenes: list[Scene], models: dict[str, Method]) -> None:
+def table_structure(scenes: list[Scene], models: dict[str, Method]) -> None:
     """Table 2."""
+    rows: dict[str, list[tuple[float, ...]]] = {}
+    for scene in scenes:
+        pair = reduce(scene.ms, scene.pan, scene.sampling)
+        for name, fusion in [*models.items(), *((name, method(name)) for name in CLASSICAL)]:
+            fused, truth, pan = inner(pair, fusion)
+            rows.setdefault(name, []).append((float(d_rho(fused, pan)),))
+        rows.setdefault("the truth", []).append((float(d_rho(truth, pan)),))
+    print(f"\n2. Reduced resolution: how far from PAN the truth is\n{'':<20}{'D_rho':>16}")
+    _print_means(rows)
+
+
+def table_full(scenes: list[Scene], models: dict[str, Method]) -> None:
+    """Table 3."""
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for scene in scenes:
         for name, fusion in [*models.items(), *((name, method(name)) for name in (*CLASSICAL, "exp"))]:
             rows.setdefault(name, []).append(blind(scene, fusion))
-    print(f"\n2. Full resolution: means over {len(scenes)} scenes; standard error of the mean")
+    print(f"\n3. Full resolution: means over {len(scenes)} scenes; standard error of the mean")
     print(f"{'':<20}{'HQNR':>16}{'D_rho':>16}{'R-ERGAS':>16}")
+    _print_means(rows)
+
+
+def _print_means(rows: Mapping[str, Sequence[tuple[float, ...]]]) -> None:
     for name, values in rows.items():
         table = torch.tensor(values)
         cells = zip(table.mean(0).tolist(), _error(table).tolist(), strict=True)
@@ -103,6 +127,7 @@ def main() -> None:
     models: dict[str, Method] = {model.id: Learned(model) for model in found}
     with torch.inference_mode():
         table_reduced(scenes, models)
+        table_structure(scenes, models)
         table_full(scenes, models)
 
 
