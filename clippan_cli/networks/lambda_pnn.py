@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clippan_cli.networks.network import Context, Network, Residual, conv, zeroed
+from clippan_cli.networks.surroundings import mean_around, top_around
 
 _LOCAL = 32
 
@@ -70,16 +70,4 @@ class _Gate(nn.Module):
     def _pooled(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if not self._local:
             return x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
-        return _mean_around(x), _top_around(x)
-
-
-def _mean_around(x: Tensor) -> Tensor:
-    """Mean over the pixels around each that lie inside the image."""
-    side = 2 * _LOCAL + 1
-    rows = F.avg_pool2d(x, (side, 1), 1, (_LOCAL, 0), count_include_pad=False)
-    return F.avg_pool2d(rows, (1, side), 1, (0, _LOCAL), count_include_pad=False)
-
-
-def _top_around(x: Tensor) -> Tensor:
-    side = 2 * _LOCAL + 1
-    return F.max_pool2d(F.max_pool2d(x, (side, 1), 1, (_LOCAL, 0)), (1, side), 1, (0, _LOCAL))
+        return mean_around(x, _LOCAL), top_around(x, _LOCAL)
