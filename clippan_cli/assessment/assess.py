@@ -329,7 +329,12 @@ class _Assessing:
         halos = [self._halo(row, known) for row in rows]
         bands = pair.ms.count
         side = window_side(
-            bands, max(halos) + convention.reach, job.plan.workers, options.memory, len(images) + len(rows)
+            bands,
+            max(halos) + convention.reach,
+            job.plan.workers,
+            options.memory,
+            len(images) + len(rows),
+            max(0 if row["method"] == EXP else self._method(row["method"]).planes(known.sampling) for row in rows),
         )
         lattice = cut(area, convention.sampling, pair.ms.grid.shape, side)
         chosen = lattice.spread(ANCHOR_PIXELS // side**2, lambda cell: holds_blocks(pair, convention, images, cell))

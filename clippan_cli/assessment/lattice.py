@@ -145,10 +145,20 @@ def _pan_edges(edges: NDArray[np.int64], span: Span, phase: float, ratio: float)
     return np.concatenate([[span.start], inner, [span.stop]])
 
 
-def window_side(bands: int, halo: int, workers: int, memory: int, images: int = 2) -> int:
-    """The longest side (PAN pixels) of a window that fits into the memory with so many images of it."""
+def window_side(bands: int, halo: int, workers: int, memory: int, images: int = 2, planes: int = 0) -> int:
+    """The longest side (PAN pixels) of a window that fits into the memory.
+
+    Args:
+        bands: MS bands.
+        halo: PAN pixels that methods and indices look beyond a window.
+        workers: Windows in work at once.
+        memory: Bytes for the whole process.
+        images: Images of a window that are judged together.
+        planes: Single images of a window that the heaviest method holds at its peak.
+    """
     for side in SIDES:
         pixels = (1.5 * side + 2 * halo) * (side + 2 * halo)
-        if _BASE_BYTES + memory // 4 + workers * (_PLANES + images) * (bands + 1) * pixels * 4 <= memory:
+        held = max(_PLANES * (bands + 1), planes) + images * (bands + 1)
+        if _BASE_BYTES + memory // 4 + workers * held * pixels * 4 <= memory:
             return side
     return SIDES[-1]

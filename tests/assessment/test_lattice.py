@@ -79,6 +79,12 @@ def test_more_memory_gives_larger_windows() -> None:
     assert sides[0] < sides[-1]
 
 
+def test_a_heavy_method_gets_smaller_windows() -> None:
+    light, heavy = (window_side(4, 100, 2, 2 << 30, planes=planes) for planes in (0, 500))
+    assert heavy < light
+    assert window_side(4, 100, 2, 8 << 30, planes=500) > heavy
+
+
 def test_cells_are_values() -> None:
     made = lattice(Box(Span(0, 100), Span(0, 100)), 4, 256)
     assert made.cells == (Cell(made.area, made.common),)
