@@ -6,7 +6,8 @@ import ctypes
 import os
 from pathlib import Path
 
-_HAND_BACK = 0.65
+_HAND_BACK = 0.9
+_KEPT = (1 << 31) - 1
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -8, -3, -1, -2
 
 
@@ -32,7 +33,7 @@ class Memory:
         for parameter, value in (
             (_ARENA_MAX, 1),
             (_MMAP_THRESHOLD, 1 << 30),
-            (_TRIM_THRESHOLD, 256 << 20),
+            (_TRIM_THRESHOLD, _KEPT),
             (_TOP_PAD, 16 << 20),
         ):
             self._libc.mallopt(parameter, value)
