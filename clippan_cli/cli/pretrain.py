@@ -38,7 +38,7 @@ def pretrain(
     scenes: Annotated[
         list[str] | None, typer.Option(help="Folder with real scenes, an MS and a PAN each.", metavar="DIR")
     ] = None,
-    procedural: Annotated[int, typer.Option(min=0, help="Images made from nothing, beside those.")] = 48,
+    procedural: Annotated[int, typer.Option(min=0, help="Images made from nothing, beside those.")] = 128,
     init: Annotated[
         str | None,
         typer.Option(metavar="ID|DIR", help="A model to go on from, instead of beginning anew.", show_default=False),
@@ -57,7 +57,7 @@ def pretrain(
     iterations: Iterations = 12_000,
     batch: Annotated[int, typer.Option(min=1, help="Pairs in a step.")] = 4,
     rate: Rate = 4e-3,
-    angle: Angle = 1.0,
+    angle: Angle = 1.5,
     consistency: InGraph = 2,
     seed: Seed = 0,
     every: Every = 500,

@@ -21,8 +21,8 @@ from clippan_cli.training.samples import RATIOS, Batch, Source, make_batch
 from clippan_cli.training.sources import image_sources, pair_sources, procedural_sources
 from clippan_cli.training.supervised import ModelProduct, Supervised
 
-_SHARES = {"images": 0.5, "scenes": 0.2, "procedural": 0.3}
-_PROCEDURAL = 48
+_SHARES = {"images": 0.15, "scenes": 0.25, "procedural": 0.6}
+_PROCEDURAL = 128
 _LARGEST_RATIO = 8.0
 _LESSONS = """Pairs were simulated from images (random mixtures as bands, a random PAN response, MTF gains, phases,
 ratios of 2 to 6, noise); those of real scenes were taken one scale down (Wald).
@@ -62,7 +62,7 @@ class PretrainOptions:
     iterations: int = 12_000
     batch: int = 4
     rate: float = 4e-3
-    angle: float = 1.0
+    angle: float = 1.5
     consistency: int = 2
     seed: int = 0
     procedural: int = _PROCEDURAL

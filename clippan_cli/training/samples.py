@@ -26,7 +26,7 @@ SIDE = max(RATIOS.values())
 
 _RATIO_SHARES = (0.25, 0.1, 0.5, 0.15)
 _BANDS = (3, 4, 4, 4, 6, 8)
-_GAINS = (0.2, 0.25, 0.3, 0.3, 0.35, 0.4)
+_GAINS = (0.2, 0.25, 0.3, 0.3, 0.35, 0.4, 0.55)
 _LEAST_ZOOM, _MOST_ZOOM = 1.2, 2.6
 _SHRINK = 0.05
 _TRUTH_GAINS = (0.03, 0.85)
