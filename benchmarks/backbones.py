@@ -39,7 +39,7 @@ SLIM: dict[str, dict[str, Any]] = {
 }
 RATES = {"injector": 4e-3, "lformer": 5e-4, "pan-mamba": 5e-4}
 _RATE = 1e-3
-_PROCEDURAL = 8
+_PROCEDURAL = 12
 _TRIAL, _SIDE = 5, 192
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from torch import Tensor, nn
+
+_Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
 
 TRAITS = 10
 """Length of the last dimension of :attr:`Context.traits`."""
@@ -99,7 +101,7 @@ class Network(nn.Module, ABC):
         return self.receptive_field(self.bands) is not None
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zeroed(layer: _Layer) -> _Layer:
     """A last layer that begins at zero."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
