@@ -22,7 +22,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_models() -> None:
-    assert call("models", "list").stdout.startswith("injector-2\tinjector\tany bands\tratio 2–8\t81,940 weights")
+    assert call("models", "list").stdout.startswith("injector-2\tinjector\tany bands\tratio 2–8\t64,744 weights")
     assert json.loads(call("models", "list", "--json").stdout)["models"][0]["id"] == "injector-2"
     assert "How it was trained" in call("models", "show", "injector-2").stdout
     assert "\tok\tsha256 " in call("models", "verify").stdout
