@@ -34,18 +34,17 @@ from clippan_cli.physics.wald import Reduced, reduce
 CLASSICAL = ("gsa", "bdsd-pc", "mtf-glp-fs", "mtf-glp-hpm-r")
 
 
-def truthful(pair: Reduced, fusion: Method) -> tuple[float, float]:
-    """ERGAS and SAM one scale down."""
-    fused, truth, _ = inner(pair, fusion)
-    return float(ergas(fused, truth, pair.sampling.ratio[0])), float(sam(fused, truth))
+def truthful(pair: Reduced, fusion: Method) -> tuple[float, float, float]:
+    """ERGAS, SAM and D_ρ one scale down."""
+    fused, truth = inner(pair, fuse_whole(fusion, pair.ms, pair.pan, pair.sampling, STEPS)), inner(pair, pair.truth)
+    structure = d_rho(fused, inner(pair, pair.pan))
+    return float(ergas(fused, truth, pair.sampling.ratio[0])), float(sam(fused, truth)), float(structure)
 
 
-def inner(pair: Reduced, fusion: Method) -> tuple[Tensor, Tensor, Tensor]:
-    """Product, truth and PAN one scale down, without the edges."""
-    out = fuse_whole(fusion, pair.ms, pair.pan, pair.sampling, STEPS)
+def inner(pair: Reduced, image: Tensor) -> Tensor:
+    """An image on PAN's grid one scale down, without its edges."""
     edge = math.ceil(2 * max(pair.sampling.ratio)) + 2
-    cut = (..., slice(edge, -edge), slice(edge, -edge))
-    return out[cut], pair.truth[cut], pair.pan[cut]
+    return image[..., edge:-edge, edge:-edge]
 
 
 def blind(scene: Scene, fusion: Method) -> tuple[float, float, float]:
@@ -62,38 +61,32 @@ def blind(scene: Scene, fusion: Method) -> tuple[float, float, float]:
 
 
 def table_reduced(scenes: list[Scene], models: dict[str, Method]) -> None:
-    """Table 1."""
+    """Tables 1 and 2."""
     print(f"\n1. Reduced resolution, {STEPS} back-projections: best classical ERGAS / SAM°, then model over best")
     print(f"{'':<20}{'ERGAS':>8}{'':>16}{'SAM':>8}{'':>16}" + "".join(f"{name:>20}" for name in models))
     ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
+    structure: dict[str, list[tuple[float]]] = {name: [] for name in (*models, *CLASSICAL, "the truth")}
     for scene in scenes:
         pair = reduce(scene.ms, scene.pan, scene.sampling)
         known = {name: truthful(pair, method(name)) for name in CLASSICAL}
         best = [min(known, key=lambda name: known[name][part]) for part in (0, 1)]
         line = "".join(f"{known[best[part]][part]:8.3f} {best[part]:<15}" for part in (0, 1))
         for name, fusion in models.items():
-            e, s = truthful(pair, fusion)
+            e, s, d = truthful(pair, fusion)
+            structure[name].append((d,))
             ratios[name].append((e / known[best[0]][0], s / known[best[1]][1]))
             line += f"{ratios[name][-1][0]:12.3f} {ratios[name][-1][1]:6.3f}"
+        for name in CLASSICAL:
+            structure[name].append((known[name][2],))
+        structure["the truth"].append((float(d_rho(inner(pair, pair.truth), inner(pair, pair.pan))),))
         print(f"{scene.name:<20}{line}", flush=True)
     for what, reduce_ in (("geometric mean", mean), ("worst", max)):
         line = "".join(
             f"{reduce_([r[0] for r in rows]):12.3f} {reduce_([r[1] for r in rows]):6.3f}" for rows in ratios.values()
         )
         print(f"{what:<20}{'':>48}{line}")
-
-
-def table_structure(scenes: list[Scene], models: dict[str, Method]) -> None:
-    """Table 2."""
-    rows: dict[str, list[tuple[float, ...]]] = {}
-    for scene in scenes:
-        pair = reduce(scene.ms, scene.pan, scene.sampling)
-        for name, fusion in [*models.items(), *((name, method(name)) for name in CLASSICAL)]:
-            fused, truth, pan = inner(pair, fusion)
-            rows.setdefault(name, []).append((float(d_rho(fused, pan)),))
-        rows.setdefault("the truth", []).append((float(d_rho(truth, pan)),))
     print(f"\n2. Reduced resolution: how far from PAN the truth is\n{'':<20}{'D_rho':>16}")
-    _print_means(rows)
+    _print_means(structure)
 
 
 def table_full(scenes: list[Scene], models: dict[str, Method]) -> None:
@@ -127,7 +120,6 @@ def main() -> None:
     models: dict[str, Method] = {model.id: Learned(model) for model in found}
     with torch.inference_mode():
         table_reduced(scenes, models)
-        table_structure(scenes, models)
         table_full(scenes, models)
 
 
