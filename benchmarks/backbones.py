@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 from methods import Scene, mean, parse
-from torch.utils.flop_counter import FlopCounterMode
+from network import inputs, operations
 from zero_shot import CLASSICAL, truthful
 
 from clippan_cli.fusion.learned import Learned
 from clippan_cli.fusion.registry import method
 from clippan_cli.networks.model import read_model
-from clippan_cli.networks.registry import NETWORKS, network
+from clippan_cli.networks.registry import NETWORKS
 from clippan_cli.physics.wald import Reduced, reduce
 from clippan_cli.tiling.options import Deaf
 from clippan_cli.training.pretrain import PretrainOptions, pretrain
@@ -40,7 +40,8 @@ SLIM: dict[str, dict[str, Any]] = {
 RATES = {"injector": 4e-3, "lformer": 5e-4, "pan-mamba": 5e-4}
 _RATE = 1e-3
 _PROCEDURAL = 12
-_TRIAL, _SIDE = 5, 192
+_TRIAL = 5
+_TILE = inputs(192, BANDS, 4.0, torch.device("cpu"))
 
 
 class Stopwatch(Deaf):
@@ -75,16 +76,6 @@ def options(name: str, iterations: int, seed: int, images: list[str]) -> Pretrai
         every=iterations,
         overwrite=True,
     )
-
-
-def operations(name: str) -> float:
-    """Thousands for a PAN pixel; of the layers, not of the context."""
-    net = network(name, BANDS, **SLIM.get(name, {}))
-    if net.needs_context:
-        return float("nan")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.rand(1, BANDS, _SIDE, _SIDE), torch.rand(1, 1, _SIDE, _SIDE))
-    return float(counter.get_total_flops()) / _SIDE**2 / 1000
 
 
 def trained(name: str, seconds: float, seed: int, images: list[str], folder: Path) -> tuple[Learned, int]:
@@ -128,17 +119,18 @@ def main() -> None:
     )
     print(f"{'':<12}{'weights':>10}{'kFLOP/px':>10}{'steps':>7}{'ERGAS':>15}{'SAM':>15}{'worst':>14}  settings")
     for name in NETWORKS:
-        rows, weights, steps = [], 0, 0
+        rows, weights, work, steps = [], 0, 0.0, 0
         for seed in range(arguments.seeds):
             with tempfile.TemporaryDirectory() as folder:
                 fusion, steps = trained(name, 60 * arguments.minutes, seed, arguments.images, Path(folder))
             weights = sum(weight.numel() for weight in fusion.network.parameters())
+            work = operations(fusion.network, _TILE) / 1000
             rows.append(scores(fusion, pairs))
         table = torch.tensor(rows)
         spread = table.std(0) if len(rows) > 1 else torch.full((4,), float("nan"))
         e, s, worst_e, worst_s = table.mean(0).tolist()
         print(
-            f"{name:<12}{weights:>10,}{operations(name):>10.0f}{steps:>7}"
+            f"{name:<12}{weights:>10,}{work:>10.0f}{steps:>7}"
             f"{e:9.3f} ±{spread[0]:.3f}{s:9.3f} ±{spread[1]:.3f}{worst_e:8.3f}{worst_s:6.3f}"
             f"  {SLIM.get(name, 'the paper')}",
             flush=True,
