@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from clippan_cli.errors import ModelError
 from clippan_cli.fusion.method import Fitted, Method, Statistics, Tile
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
 from clippan_cli.networks.model import Model
-from clippan_cli.networks.network import Context, Network
+from clippan_cli.networks.network import Context, Network, padded
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Sampling
+from clippan_cli.physics.sampling import Box, Sampling, Span
 
 
 class Learned(Method):
@@ -74,13 +73,28 @@ class _Learned(Fitted):
         pan, low = tile.pan, self._low(tile)
         if tile.pan_valid is not None:
             pan = torch.where(tile.pan_valid, pan, low)
+        whole = tile.operators.pan_box
+        box = whole if tile.wanted is None else self._seen(tile.wanted, whole)
+        cut = (..., *box.within(whole))
         # All tiles lie on one lattice of the network's own multiple.
-        box, multiple = tile.operators.pan_box, self.network.multiple
-        before = [box.rows.start % multiple, box.cols.start % multiple]
-        grow = (before[1], 0, before[0], 0)
-        planes = [F.pad(x[None], grow, mode="replicate") for x in (tile.ms_up, pan[None], low[None])]
+        before = [span.start % self.network.multiple for span in box]
+        planes = [padded(x[cut][None], (before[1], 0, before[0], 0)) for x in (tile.ms_up, pan[None], low[None])]
         out: Tensor = self.network(planes[0], planes[1], self._context(planes[2], tile))
-        return out[0, :, before[0] :, before[1] :]
+        fused = out[0, :, before[0] :, before[1] :]
+        if box == whole:
+            return fused
+        tile.ms_up[cut] = fused
+        return tile.ms_up
+
+    def _seen(self, wanted: Box, whole: Box) -> Box:
+        """The pixels of a window that decide those wanted, out to the next lines of the lattice."""
+        field, multiple = self.network.receptive_field(len(self.common.gains)), self.network.multiple
+        assert field is not None
+        rows, cols = (
+            Span((want.start - field) // multiple * multiple, -(-(want.stop + field) // multiple) * multiple)
+            for want in wanted
+        )
+        return Box(rows, cols).intersection(whole)
 
     def _low(self, tile: Tile) -> Tensor:
         """PAN without detail, the same for all bands: ``(H, W)``."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.physics.operators import LEAST_WEIGHT, Operators
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Sampling
+from clippan_cli.physics.sampling import Box, Sampling
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Tile:
         operators: Between the two windows.
         ms_valid: ``(1 or C, h, w)``; None where all are valid.
         pan_valid: ``(H, W)``; None where all are valid.
+        wanted: The part of PAN's window that is used; a method may leave the rest as it likes. None for all.
     """
 
     ms: Tensor
@@ -46,6 +47,7 @@ class Tile:
     operators: Operators
     ms_valid: Tensor | None = None
     pan_valid: Tensor | None = None
+    wanted: Box | None = None
 
     @cached_property
     def ms_up(self) -> Tensor:

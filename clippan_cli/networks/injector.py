@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import TRAITS, Context, Network, conv, zeroed
+from clippan_cli.networks.network import TRAITS, Context, Network, conv, padded, zeroed
 from clippan_cli.networks.surroundings import mean_around
 
 _FOLDS = (2, 4)
@@ -63,7 +63,7 @@ class Injector(Network):
         fold = _FOLDS[context.ratio >= _FOLD_FROM]
         height, width = ms_up.shape[2:]
         fit = (0, -width % fold, 0, -height % fold)
-        grown, pan, pan_low = (F.pad(x, fit, mode="replicate") for x in (ms_up, pan, context.pan_low))
+        grown, pan, pan_low = (padded(x, fit) for x in (ms_up, pan, context.pan_low))
         gains, rest = self._coarse(grown, pan, pan_low, context, fold)
         basis = F.pixel_unshuffle(self.basis[str(fold)](pan - pan_low), fold)
         basis = basis.view(len(basis), _BASIS, -1, *basis.shape[2:])

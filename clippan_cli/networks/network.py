@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
@@ -107,6 +108,11 @@ def zeroed(layer: _Layer) -> _Layer:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def padded(x: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
+    """``(B, C, H, W)``, its edges repeated so often to the left, right, top and bottom."""
+    return F.pad(x, sides, mode="replicate") if any(sides) else x
 
 
 def conv(inputs: int, outputs: int, size: int = 3, **more: Any) -> nn.Conv2d:

@@ -192,7 +192,9 @@ class Engine:
 
     def _fuse(self, job: tuple[int, Box], window: Window) -> _Fused:
         """One tile: pixels ``(C, H, W)`` in DN, None where nothing is valid; validity, None where everything is."""
-        tile = window.tile(self.known.sampling, self.known.scale, self.device)
+        reach = back_projection_halo(self.known.sampling, self.consistency)
+        wanted = job[1].grow(reach, self.pair.pan.grid.shape)
+        tile = window.tile(self.known.sampling, self.known.scale, self.device, wanted)
         cut = (slice(None), *job[1].within(window.pan_box))
         shown = tile.valid
         if self.aoi is not None:

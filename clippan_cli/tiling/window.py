@@ -33,8 +33,15 @@ class Window(NamedTuple):
     ms_box: Box
     pan_box: Box
 
-    def tile(self, sampling: Sampling, scale: float, device: torch.device) -> Tile:
-        """In scene units of ``scale`` DN, MS continued into its gaps as far as upsampling can see."""
+    def tile(self, sampling: Sampling, scale: float, device: torch.device, wanted: Box | None = None) -> Tile:
+        """In scene units of ``scale`` DN, MS continued into its gaps as far as upsampling can see.
+
+        Args:
+            sampling: Where MS lies on PAN.
+            scale: DN of a scene unit.
+            device: Where to compute.
+            wanted: The part of the window that is used; None for all.
+        """
         ms, ms_valid = self.ms.to(device), None if self.ms_valid is None else self.ms_valid.to(device)
         if ms_valid is not None:
             ms = fill_invalid(ms, ms_valid.expand_as(ms), 3 + sampling.largest_shift)
@@ -44,6 +51,7 @@ class Window(NamedTuple):
             Operators(sampling, self.pan_box, self.ms_box, device=device),
             ms_valid,
             None if self.pan_valid is None else self.pan_valid.to(device),
+            wanted,
         )
 
 

@@ -16,7 +16,7 @@ from clippan_cli import Options, sharpen
 from clippan_cli.errors import ModelError
 from clippan_cli.fusion.guard import judge
 from clippan_cli.fusion.learned import Learned
-from clippan_cli.fusion.method import Statistics
+from clippan_cli.fusion.method import Statistics, Tile
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.fusion.registry import DEFAULT, method
 from clippan_cli.fusion.traits import FEATURES, Traits, from_moments, from_pixels, measured_softness, stated_softness
@@ -26,7 +26,7 @@ from clippan_cli.networks.model import save_model
 from clippan_cli.networks.registry import network
 from clippan_cli.physics.operators import Operators, curvature, octaves
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Sampling
+from clippan_cli.physics.sampling import Box, Sampling, Span
 from clippan_cli.physics.simulation import degrade, soften
 from tests.conftest import Made, bands, box, read
 
@@ -282,6 +282,21 @@ def test_models_refuse_what_they_are_not_for(make_scene: MakeScene, tmp_path: Pa
         sharpen([scene.ms], scene.pan, scene.out, Options(method=str(tmp_path / "three")))
     with pytest.raises(ModelError, match="for 3 bands"):
         Learned(model).fit(Statistics(stated(4.0, 4), moments=None))  # type: ignore[arg-type]
+
+
+def test_only_what_is_wanted_is_worked_out() -> None:
+    ms, pan, _ = pair(side=256)
+    sampling, small, large = stated(4.0, 3), box(64, 64), box(256, 256)
+    operators = Operators(sampling, large, small)
+    moments = tile_moments(FEATURES, ms, pan, operators.covered, operators, small)
+    learned = method(DEFAULT).fit(Statistics(sampling, moments))
+    whole = learned.fuse(Tile(ms, pan, operators))
+    wanted = Box(Span(101, 140), Span(0, 33))
+    tile = Tile(ms, pan, operators, wanted=wanted)
+    plain, part = tile.ms_up.clone(), learned.fuse(tile)
+    cut = (slice(None), *wanted.within(large))
+    torch.testing.assert_close(part[cut], whole[cut], atol=1e-5, rtol=0)
+    assert torch.equal(part[:, 210:], plain[:, 210:])
 
 
 def test_the_default_gives_way_where_it_was_not_made_for_the_ratio(make_scene: MakeScene) -> None:
