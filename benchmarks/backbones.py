@@ -40,8 +40,7 @@ SLIM: dict[str, dict[str, Any]] = {
 RATES = {"injector": 4e-3, "lformer": 5e-4, "pan-mamba": 5e-4}
 _RATE = 1e-3
 _PROCEDURAL = 12
-_TRIAL = 5
-_TILE = inputs(192, BANDS, 4.0, torch.device("cpu"))
+_TRIAL, _SIDE = 5, 192
 
 
 class Stopwatch(Deaf):
@@ -118,19 +117,19 @@ def main() -> None:
         f"{arguments.minutes:g} minutes each, {len(pairs)} scenes of {BANDS} bands, {torch.get_num_threads()} threads"
     )
     print(f"{'':<12}{'weights':>10}{'kFLOP/px':>10}{'steps':>7}{'ERGAS':>15}{'SAM':>15}{'worst':>14}  settings")
+    tile = inputs(_SIDE, BANDS, 4.0, torch.device("cpu"))
     for name in NETWORKS:
-        rows, weights, work, steps = [], 0, 0.0, 0
+        rows = []
         for seed in range(arguments.seeds):
             with tempfile.TemporaryDirectory() as folder:
                 fusion, steps = trained(name, 60 * arguments.minutes, seed, arguments.images, Path(folder))
-            weights = sum(weight.numel() for weight in fusion.network.parameters())
-            work = operations(fusion.network, _TILE) / 1000
             rows.append(scores(fusion, pairs))
+        weights = sum(weight.numel() for weight in fusion.network.parameters())
         table = torch.tensor(rows)
         spread = table.std(0) if len(rows) > 1 else torch.full((4,), float("nan"))
         e, s, worst_e, worst_s = table.mean(0).tolist()
         print(
-            f"{name:<12}{weights:>10,}{work:>10.0f}{steps:>7}"
+            f"{name:<12}{weights:>10,}{operations(fusion.network, tile) / 1000:>10.0f}{steps:>7}"
             f"{e:9.3f} ±{spread[0]:.3f}{s:9.3f} ±{spread[1]:.3f}{worst_e:8.3f}{worst_s:6.3f}"
             f"  {SLIM.get(name, 'the paper')}",
             flush=True,

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import TRAITS, Context, Network, conv, padded, zeroed
+from clippan_cli.networks.network import TRAITS, Context, Network, completed, conv, padded, zeroed
 from clippan_cli.networks.surroundings import mean_around
 
 _FOLDS = (2, 4)
@@ -62,8 +62,7 @@ class Injector(Network):
         assert context is not None
         fold = _FOLDS[context.ratio >= _FOLD_FROM]
         height, width = ms_up.shape[2:]
-        fit = (0, -width % fold, 0, -height % fold)
-        grown, pan, pan_low = (padded(x, fit) for x in (ms_up, pan, context.pan_low))
+        grown, pan, pan_low = (completed(x, fold) for x in (ms_up, pan, context.pan_low))
         gains, rest = self._coarse(grown, pan, pan_low, context, fold)
         basis = F.pixel_unshuffle(self.basis[str(fold)](pan - pan_low), fold)
         basis = basis.view(len(basis), _BASIS, -1, *basis.shape[2:])
@@ -175,7 +174,7 @@ def _refined(gains: Tensor, fold: int) -> Iterator[Tensor]:
 
     Place by place what is in work stays in the cache.
     """
-    grown = F.pad(gains.flatten(1, 2), (1, 1, 1, 1), mode="replicate")
+    grown = padded(gains.flatten(1, 2), (1, 1, 1, 1))
     for row in _between(grown.view(*gains.shape[:3], *grown.shape[2:]), fold, 3):
         yield from _between(row, fold, 4)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Context, Network, Residual, conv, zeroed
+from clippan_cli.networks.network import Context, Network, Residual, completed, conv, zeroed
 
 _WINDOW = 8
 _HEADS = 8
@@ -46,8 +45,7 @@ class LFormer(Network):
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """See :meth:`Network.detail`; sizes that are no multiple of 8 are continued by their edges."""
         height, width = ms_up.shape[-2:]
-        margin = (0, -width % _WINDOW, 0, -height % _WINDOW)
-        ms_up, pan = F.pad(ms_up, margin, mode="replicate"), F.pad(pan, margin, mode="replicate")
+        ms_up, pan = completed(ms_up, _WINDOW), completed(pan, _WINDOW)
         structure = self.high_pass(ms_up, pan)
         attention, x = self.attention(ms_up, pan)
         x = self.first(x, structure)

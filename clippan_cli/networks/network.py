@@ -115,6 +115,12 @@ def padded(x: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
     return F.pad(x, sides, mode="replicate") if any(sides) else x
 
 
+def completed(x: Tensor, multiple: int) -> Tensor:
+    """``(B, C, H, W)``, continued to the right and bottom until both sides are a multiple."""
+    height, width = x.shape[-2:]
+    return padded(x, (0, -width % multiple, 0, -height % multiple))
+
+
 def conv(inputs: int, outputs: int, size: int = 3, **more: Any) -> nn.Conv2d:
     """A convolution that keeps the size; edges are reflected, so that they look like ground."""
     return nn.Conv2d(inputs, outputs, size, padding=size // 2, padding_mode="reflect", **more)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Context, Network, conv
+from clippan_cli.networks.network import Context, Network, completed, conv
 from clippan_cli.networks.regions import HalfNormed, Refine, Regions, scope_is_local
 from clippan_cli.networks.selective_scan import Scan
 
@@ -52,8 +51,8 @@ class PanMamba(Network):
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """See :meth:`Network.detail`; sizes that are no multiple of 32 are continued by their edges."""
         height, width = ms_up.shape[-2:]
-        margin = (0, -width % WINDOW, 0, -height % WINDOW) if self._local else (0, 0, 0, 0)
-        ms, pan = (F.pad(x, margin, mode="replicate") for x in (ms_up, pan))
+        multiple = WINDOW if self._local else 1
+        ms, pan = completed(ms_up, multiple), completed(pan, multiple)
         order = Regions(ms.shape, WINDOW if self._local else None)
         ms, pan = order.tokens(self.tokens_ms(self.of_ms(ms))), order.tokens(self.tokens_pan(self.of_pan(pan)))
         ms, pan = _alone(self.alone_ms, ms), _alone(self.alone_pan, pan)

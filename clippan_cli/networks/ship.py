@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Context, Network, conv
+from clippan_cli.networks.network import Context, Network, completed, conv
 from clippan_cli.networks.regions import HalfNormed, Refine, Regions, scope_is_local
 
 WINDOW = 32
@@ -51,8 +51,8 @@ class Ship(Network):
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """See :meth:`Network.detail`; sizes that are no multiple of 32 are continued by their edges."""
         height, width = ms_up.shape[-2:]
-        margin = (0, -width % WINDOW, 0, -height % WINDOW) if self._local else (0, 0, 0, 0)
-        ms, other = (F.pad(x, margin, mode="replicate") for x in (ms_up, pan))
+        multiple = WINDOW if self._local else 1
+        ms, other = completed(ms_up, multiple), completed(pan, multiple)
         regions = Regions(ms.shape, WINDOW if self._local else None)
         ms, other = self.of_ms(ms), self.of_pan(other)
         stages = []

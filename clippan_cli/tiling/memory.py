@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 _HAND_BACK = 0.9
+# The most that mallopt takes.
 _KEPT = (1 << 31) - 1
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -8, -3, -1, -2
 
