@@ -23,13 +23,14 @@ from methods import Scene, mean, parse
 from network import inputs, operations
 from zero_shot import CLASSICAL, truthful
 
+from clippan_cli.base.listener import Deaf
 from clippan_cli.fusion.learned import Learned
 from clippan_cli.fusion.registry import method
-from clippan_cli.networks.model import read_model
+from clippan_cli.modelstore.model import read_model
 from clippan_cli.networks.registry import NETWORKS
 from clippan_cli.physics.wald import Reduced, reduce
-from clippan_cli.tiling.options import Deaf
-from clippan_cli.training.pretrain import PretrainOptions, pretrain
+from clippan_cli.training.options import PretrainOptions
+from clippan_cli.training.pretrain import pretrain
 
 BANDS = 4
 SLIM: dict[str, dict[str, Any]] = {

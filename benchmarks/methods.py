@@ -23,16 +23,17 @@ import torch
 from rasterio.errors import NotGeoreferencedWarning
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.fusion.registry import METHODS, method
 from clippan_cli.fusion.whole import fuse_whole
 from clippan_cli.metrics.hypercomplex import q2n
 from clippan_cli.metrics.reference import ergas, sam
+from clippan_cli.opening.survey import survey
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.registration import Sample, measure_shift
-from clippan_cli.physics.sampling import Box, Sampling
+from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.wald import reduce
 from clippan_cli.scene.pair import open_pair
-from clippan_cli.tiling.survey import survey
 
 STEPS = 2
 

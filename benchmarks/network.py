@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from clippan_cli.base.device import choose_device
+from clippan_cli.base.memory import Memory
 from clippan_cli.fusion.registry import DEFAULT
-from clippan_cli.networks.model import find_model
+from clippan_cli.modelstore.model import find_model
 from clippan_cli.networks.network import TRAITS, Context, Network
-from clippan_cli.tiling.engine import choose_device
-from clippan_cli.tiling.memory import Memory
 
 _RUNS, _SIDE = 5, 2048
 

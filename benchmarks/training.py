@@ -18,17 +18,19 @@ from typing import Any
 
 import torch
 
+from clippan_cli.base.device import choose_device
+from clippan_cli.base.listener import Deaf
+from clippan_cli.base.memory import Memory
 from clippan_cli.fusion.registry import DEFAULT
-from clippan_cli.networks.model import find_model
+from clippan_cli.modelstore.model import find_model
+from clippan_cli.modelstore.supervisor import load_supervisor
 from clippan_cli.networks.registry import network
-from clippan_cli.supervision.supervisor import load_supervisor
-from clippan_cli.tiling.engine import choose_device
-from clippan_cli.tiling.memory import Memory
-from clippan_cli.tiling.options import Deaf
-from clippan_cli.training.fullres import LOSSES, FullResolution, TrainOptions, taught_by
-from clippan_cli.training.group import Group
-from clippan_cli.training.sites import open_sites
-from clippan_cli.training.tiles import TileStream
+from clippan_cli.training.data.surveyed_scenes import open_sites
+from clippan_cli.training.data.tile_reader import TileStream
+from clippan_cli.training.loop.distributed import Group
+from clippan_cli.training.objectives.stage_two import LOSSES, FullResolution
+from clippan_cli.training.options import TrainOptions
+from clippan_cli.training.train import taught_by
 
 _WARM = 2
 

@@ -27,7 +27,7 @@ from clippan_cli.fusion.whole import fuse_whole
 from clippan_cli.metrics.local import d_rho
 from clippan_cli.metrics.qnr import d_lambda_k, d_s, qnr
 from clippan_cli.metrics.reference import ergas, sam
-from clippan_cli.networks.model import find_model
+from clippan_cli.modelstore.model import find_model
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.wald import Reduced, reduce
 

@@ -25,24 +25,25 @@ __all__ = [
 if TYPE_CHECKING:
     from clippan_cli.assessment.assess import assess
     from clippan_cli.assessment.options import AssessOptions
-    from clippan_cli.tiling.options import Options
-    from clippan_cli.tiling.sharpen import explain, sharpen
-    from clippan_cli.training.adapt import AdaptOptions, adapt
-    from clippan_cli.training.fullres import TrainOptions, train
-    from clippan_cli.training.pretrain import PretrainOptions, pretrain
+    from clippan_cli.sharpening.options import Options
+    from clippan_cli.sharpening.sharpen import explain, sharpen
+    from clippan_cli.training.adapt import adapt
+    from clippan_cli.training.options import AdaptOptions, PretrainOptions, TrainOptions
+    from clippan_cli.training.pretrain import pretrain
+    from clippan_cli.training.train import train
 
 _HOMES = {
-    "AdaptOptions": "clippan_cli.training.adapt",
+    "AdaptOptions": "clippan_cli.training.options",
     "adapt": "clippan_cli.training.adapt",
-    "TrainOptions": "clippan_cli.training.fullres",
-    "train": "clippan_cli.training.fullres",
+    "TrainOptions": "clippan_cli.training.options",
+    "train": "clippan_cli.training.train",
     "AssessOptions": "clippan_cli.assessment.options",
     "assess": "clippan_cli.assessment.assess",
-    "Options": "clippan_cli.tiling.options",
-    "PretrainOptions": "clippan_cli.training.pretrain",
+    "Options": "clippan_cli.sharpening.options",
+    "PretrainOptions": "clippan_cli.training.options",
     "pretrain": "clippan_cli.training.pretrain",
-    "explain": "clippan_cli.tiling.sharpen",
-    "sharpen": "clippan_cli.tiling.sharpen",
+    "explain": "clippan_cli.sharpening.sharpen",
+    "sharpen": "clippan_cli.sharpening.sharpen",
 }
 
 

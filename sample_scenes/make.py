@@ -16,8 +16,9 @@ from affine import Affine
 from landscape import Landscape, draw
 from numpy.typing import NDArray
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.sensors import sensors
 
 

@@ -17,8 +17,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 
 REAL = Path(__file__).parents[2] / "shared" / "scenes"
 

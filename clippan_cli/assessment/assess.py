@@ -28,20 +28,22 @@ from clippan_cli.assessment.maps import write_maps
 from clippan_cli.assessment.options import AssessOptions
 from clippan_cli.assessment.reduced import write_reduced
 from clippan_cli.assessment.verdict import remarks, verdict
+from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.listener import Deaf, Listener
+from clippan_cli.base.pipeline import Clock
 from clippan_cli.errors import InputError
+from clippan_cli.fusion.consistency import DEFAULT_CONSISTENCY, total_halo
 from clippan_cli.fusion.method import Method, Statistics
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.fusion.registry import CLASSICAL, method
 from clippan_cli.metrics.blocks import BLOCK
-from clippan_cli.physics.sampling import Box, Span
+from clippan_cli.opening.statistics import gather, no_moments
+from clippan_cli.opening.survey import Survey, survey
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
-from clippan_cli.tiling.engine import total_halo
-from clippan_cli.tiling.job import Job, prepared
-from clippan_cli.tiling.options import DEFAULT_CONSISTENCY, Deaf, Listener, Options
-from clippan_cli.tiling.pipeline import Clock
-from clippan_cli.tiling.record import describe_raster, describe_scene, versions
-from clippan_cli.tiling.survey import Survey, gather, no_moments, survey
+from clippan_cli.sharpening.job import Job, prepared
+from clippan_cli.sharpening.options import Options
+from clippan_cli.sharpening.record import describe_raster, describe_scene, versions
 
 SCHEMA_VERSION = 1
 

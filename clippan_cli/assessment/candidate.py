@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.fusion.consistency import back_project
 from clippan_cli.fusion.method import Fitted, Tile
-from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.raster import Raster
 
 Pixels = tuple[Tensor, Tensor | None]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from clippan_cli.assessment.maps import TITLES
 from clippan_cli.assessment.options import CONVENTIONS, AssessOptions
+from clippan_cli.base.files import check_parent
 from clippan_cli.errors import OutputError, UsageError
 from clippan_cli.fusion.registry import method
-from clippan_cli.tiling.job import check_parent
 
 
 def check_options(options: AssessOptions, hrms: str | None, inputs: Sequence[str]) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError, ResourceError
 from clippan_cli.fusion.method import Tile
+from clippan_cli.opening.window import read_tensors
 from clippan_cli.physics.dlpan import dlpan_filter, imresize, interp23
 from clippan_cli.physics.operators import Operators, blur
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.pair import Pair
-from clippan_cli.tiling.window import read_tensors
 
 _WHOLE = 0.999
 _STRIP = 64

@@ -19,9 +19,10 @@ from clippan_cli.assessment.candidate import Candidate
 from clippan_cli.assessment.judge import Histograms, Judge
 from clippan_cli.assessment.lattice import Lattice
 from clippan_cli.assessment.tally import Maps
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.metrics.blocks import BLOCK
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.pair import Pair
 
 CROP = 8

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
 

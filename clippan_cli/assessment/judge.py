@@ -15,15 +15,15 @@ from clippan_cli.assessment.candidate import Candidate, Pixels
 from clippan_cli.assessment.convention import Convention
 from clippan_cli.assessment.lattice import Cell, Lattice
 from clippan_cli.assessment.tally import Maps, Sums, Window, against_truth, full_resolution, whole_blocks
+from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.memory import Memory
+from clippan_cli.base.pipeline import Clock, Pipeline
 from clippan_cli.errors import Interrupted
 from clippan_cli.metrics.blocks import BLOCK
-from clippan_cli.physics.sampling import Box, Span
+from clippan_cli.opening.window import Window as Read
+from clippan_cli.opening.window import read_window
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
-from clippan_cli.tiling.memory import Memory
-from clippan_cli.tiling.pipeline import Clock, Pipeline
-from clippan_cli.tiling.window import Window as Read
-from clippan_cli.tiling.window import read_window
 
 BINS = 96
 """Of a histogram."""

@@ -10,9 +10,10 @@ from itertools import islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
 from clippan_cli.metrics.blocks import BLOCK
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 
 SIDES = (1024, 512, 256)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clippan_cli.tiling.options import DEFAULT_CONSISTENCY, DEFAULT_MEMORY
+from clippan_cli.fusion.consistency import DEFAULT_CONSISTENCY
+from clippan_cli.opening.options import DEFAULT_MEMORY
 
 CONVENTIONS = ("scene", "dlpan")
 

@@ -14,14 +14,15 @@ from affine import Affine
 from rasterio.windows import Window as Place
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
 from clippan_cli.metrics.blocks import BLOCK
+from clippan_cli.opening.window import read_tensors, read_window
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.pair import Pair, open_pair
 from clippan_cli.scene.raster import Raster
-from clippan_cli.tiling.window import read_tensors, read_window
 
 _STEP = 512
 _WHOLE = 0.999

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from clippan_cli.assessment.convention import View
 from clippan_cli.assessment.lattice import Cell
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.metrics.blocks import BLOCK, Blocks
 from clippan_cli.metrics.hypercomplex import q2n_map, quality_of_all
 from clippan_cli.metrics.local import REACH, box_mean, local_correlation
 from clippan_cli.metrics.qnr import against, between_bands
 from clippan_cli.metrics.reference import SSIM_REACH, sobel, spectral_angles, ssim_map
-from clippan_cli.physics.sampling import Box, Span
 
 _STRIP = 8 * BLOCK
 _CORRELATED = 2048 * 2048

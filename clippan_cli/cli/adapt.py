@@ -67,9 +67,9 @@ def adapt(
     """
     check_resume(overwrite=overwrite, resume=resume)
 
-    from clippan_cli.training.adapt import AdaptOptions
     from clippan_cli.training.adapt import adapt as run
-    from clippan_cli.training.group import alone
+    from clippan_cli.training.loop.distributed import alone
+    from clippan_cli.training.options import AdaptOptions
 
     alone("clippan adapt")
     options = AdaptOptions(

@@ -27,7 +27,7 @@ _LINE_EVERY = 30.0
 
 
 class Console:
-    """Talks to people while the work goes on; hears what :class:`clippan_cli.tiling.options.Listener` hears.
+    """Talks to people while the work goes on; hears what :class:`clippan_cli.base.listener.Listener` hears.
 
     A bar when stderr is a terminal, a plain line every tenth or every 30 seconds when it is not.
 

@@ -46,8 +46,8 @@ def info(
 
     import rasterio
 
-    from clippan_cli.tiling.options import Options
-    from clippan_cli.tiling.sharpen import explain
+    from clippan_cli.sharpening.options import Options
+    from clippan_cli.sharpening.sharpen import explain
 
     options = Options(
         register=parse_register(register),

@@ -18,7 +18,7 @@ _Name = Annotated[str, typer.Argument(metavar="ID|DIR", help="Id of a shipped mo
 @guarded
 def list_models(json: Json = False) -> None:
     """One line for each model that ships."""
-    from clippan_cli.networks.model import shipped
+    from clippan_cli.modelstore.model import shipped
 
     found = shipped()
     if json:
@@ -35,7 +35,7 @@ def list_models(json: Json = False) -> None:
 @guarded
 def show_model(name: _Name, json: Json = False) -> None:
     """The card of a model; with --json its record."""
-    from clippan_cli.networks.model import CARD, find_model
+    from clippan_cli.modelstore.model import CARD, find_model
 
     model = find_model(name)
     if json:
@@ -54,7 +54,7 @@ def verify_models(
     json: Json = False,
 ) -> None:
     """Check that weights are what their record says (sha256), and that they load."""
-    from clippan_cli.networks.model import find_model, shipped
+    from clippan_cli.modelstore.model import find_model, shipped
 
     checked = [find_model(name) for name in names] if names else shipped()
     for model in checked:

@@ -73,8 +73,8 @@ def pretrain(
     """
     check_resume(overwrite=overwrite, resume=resume)
 
-    from clippan_cli.training.group import alone
-    from clippan_cli.training.pretrain import PretrainOptions
+    from clippan_cli.training.loop.distributed import alone
+    from clippan_cli.training.options import PretrainOptions
     from clippan_cli.training.pretrain import pretrain as run
 
     alone("clippan pretrain")

@@ -39,7 +39,7 @@ from clippan_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from clippan_cli.assessment.options import AssessOptions
-    from clippan_cli.tiling.options import Options
+    from clippan_cli.sharpening.options import Options
 
 
 @guarded
@@ -147,9 +147,9 @@ def sharpen(
 
     import rasterio
 
-    from clippan_cli.tiling.options import Options
-    from clippan_cli.tiling.sharpen import explain
-    from clippan_cli.tiling.sharpen import sharpen as run
+    from clippan_cli.sharpening.options import Options
+    from clippan_cli.sharpening.sharpen import explain
+    from clippan_cli.sharpening.sharpen import sharpen as run
 
     options = Options(
         method=chosen_method(method, model),

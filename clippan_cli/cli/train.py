@@ -159,8 +159,8 @@ def train(
     }
     with Console((context.obj or 0) - quiet) as console, stopping() as stop:
         if tune:
-            from clippan_cli.training.group import alone
-            from clippan_cli.training.tune import TuneOptions
+            from clippan_cli.training.loop.distributed import alone
+            from clippan_cli.training.options import TuneOptions
             from clippan_cli.training.tune import tune as run_tune
 
             alone("--tune")
@@ -168,9 +168,8 @@ def train(
         else:
             from clippan_cli.training.ablate import ablate as run_ablation
             from clippan_cli.training.ablate import as_lines
-            from clippan_cli.training.adapt import AdaptOptions
-            from clippan_cli.training.fullres import TrainOptions
-            from clippan_cli.training.fullres import train as run
+            from clippan_cli.training.options import AdaptOptions, TrainOptions
+            from clippan_cli.training.train import train as run
 
             options = TrainOptions(
                 init=None if backbone else init,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from clippan_cli.fusion.method import Tile
+from clippan_cli.fusion.method import Method, Tile
 from clippan_cli.physics.sampling import Sampling
 
 
@@ -31,3 +31,11 @@ def residual(hrms: Tensor, tile: Tile) -> Tensor:
 def back_projection_halo(sampling: Sampling, steps: int) -> int:
     """PAN pixels that ``steps`` back-projections look further."""
     return steps * (sampling.up_reach + sampling.down_reach)
+
+
+def total_halo(method: Method, sampling: Sampling, consistency: int) -> int:
+    """PAN pixels that a tile must look beyond itself."""
+    return method.halo(sampling) + back_projection_halo(sampling, consistency) + 2
+
+
+DEFAULT_CONSISTENCY = 2

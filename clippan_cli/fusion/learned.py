@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import ModelError
 from clippan_cli.fusion.method import Fitted, Method, Statistics, Tile
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
-from clippan_cli.networks.model import Model
+from clippan_cli.modelstore.model import Model
 from clippan_cli.networks.network import Context, Network, padded
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 
 
 class Learned(Method):

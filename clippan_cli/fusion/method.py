@@ -8,10 +8,11 @@ from functools import cached_property
 
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.physics.operators import LEAST_WEIGHT, Operators
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Box, Sampling
+from clippan_cli.physics.sampling import Sampling
 
 
 @dataclass(frozen=True)

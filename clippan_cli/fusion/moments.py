@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.physics.operators import Operators, blur, curvature, octaves
-from clippan_cli.physics.sampling import Box
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,6 @@ def method(name: str, device: torch.device | str = "cpu") -> Method:
         found: type[Method] = getattr(import_module(f"clippan_cli.fusion.{module}"), attribute)
         return found()
     from clippan_cli.fusion.learned import Learned
-    from clippan_cli.networks.model import find_model
+    from clippan_cli.modelstore.model import find_model
 
     return Learned(find_model(name), device)

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.networks.network import Context
 from clippan_cli.physics.operators import curvature, octaves
-from clippan_cli.physics.sampling import Box, Sampling
+from clippan_cli.physics.sampling import Sampling
 
 FEATURES = ("ms", "pan_low", "ms_top", "pan_top", "ms_mid", "pan_mid", "curve_top")
 """Moments that :func:`from_moments` needs."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.fusion.consistency import back_project
 from clippan_cli.fusion.method import Method, Statistics, Tile
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Box, Sampling
+from clippan_cli.physics.sampling import Sampling
 
 
 def fuse_whole(method: Method, ms: Tensor, pan: Tensor, sampling: Sampling, consistency: int) -> Tensor:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clippan_cli.base.geometry import Span
 from clippan_cli.physics.banded import Banded
-from clippan_cli.physics.sampling import TRUNCATION, Span, mtf_sigma
+from clippan_cli.physics.sampling import TRUNCATION, mtf_sigma
 
 
 def upsampling(ratio: float, phase: float, pan: Span, ms: Span, **kind: Any) -> Banded:

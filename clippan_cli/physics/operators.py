@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.physics.banded import Banded, separable
 from clippan_cli.physics.kernels import degradation, upsampling, upsampling_adjoint
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 
 LEAST_WEIGHT = 0.25
 """Share of its MTF that an MS pixel must have on valid pixels to be seen at all."""

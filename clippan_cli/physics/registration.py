@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.physics.operators import Operators, fill_invalid
-from clippan_cli.physics.sampling import Box, Sampling
+from clippan_cli.physics.sampling import Sampling
 
 SEARCH = 4
 """MS pixels searched to each side."""

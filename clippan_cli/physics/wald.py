@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Sampling
+from clippan_cli.physics.sampling import Sampling
 
 
 @dataclass(frozen=True)

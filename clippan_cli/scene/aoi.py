@@ -17,8 +17,8 @@ from rasterio.features import geometry_mask
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
-from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.grid import Grid
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from affine import Affine
 from rasterio.crs import CRS
 
-from clippan_cli.physics.sampling import Box, Span
+from clippan_cli.base.geometry import Box, Span
 
 
 @dataclass(frozen=True)

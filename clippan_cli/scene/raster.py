@@ -18,8 +18,8 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
-from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.grid import Grid
 
 

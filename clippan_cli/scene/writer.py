@@ -20,8 +20,8 @@ from rasterio.errors import RasterioError
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.errors import OutputError
-from clippan_cli.physics.sampling import Box
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.raster import Band
 

@@ -10,28 +10,23 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from clippan_cli.base.device import choose_device
+from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.errors import OutputError, UsageError
 from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import method
+from clippan_cli.modelstore.supervisor import load_supervisor
 from clippan_cli.supervision.encoder import Encoder
 from clippan_cli.supervision.projector import INPUTS
 from clippan_cli.supervision.prompts import wordings
-from clippan_cli.supervision.supervisor import load_supervisor
-from clippan_cli.tiling.engine import choose_device
-from clippan_cli.tiling.options import Deaf, Listener
-from clippan_cli.training.adapt import LOSSES as STAGE_ONE
-from clippan_cli.training.adapt import REFERENCE, AdaptOptions, adapt_on
-from clippan_cli.training.fullres import (
-    LOSSES,
-    NONE,
-    Ground,
-    TrainOptions,
-    loss_weights,
-    taught_by,
-    train_on,
-)
-from clippan_cli.training.group import Group, alone
-from clippan_cli.training.sites import Site, open_sites
+from clippan_cli.training.adapt import adapt_on
+from clippan_cli.training.data.surveyed_scenes import Site, open_sites
+from clippan_cli.training.loop.distributed import Group, alone
+from clippan_cli.training.objectives.stage_one import LOSSES as STAGE_ONE
+from clippan_cli.training.objectives.stage_one import REFERENCE
+from clippan_cli.training.objectives.stage_two import LOSSES
+from clippan_cli.training.options import AdaptOptions, TrainOptions
+from clippan_cli.training.train import NONE, Ground, loss_weights, taught_by, train_on
 
 TABLES = ("losses", "stage1", "input", "prompts")
 """The paper's tables 2, 3, 4 and 5."""

@@ -2,74 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import torch
 
+from clippan_cli.base.device import choose_device
+from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.errors import UsageError
-from clippan_cli.networks.model import RECORD
+from clippan_cli.modelstore.model import RECORD
 from clippan_cli.networks.registry import network
-from clippan_cli.tiling.engine import choose_device
-from clippan_cli.tiling.options import Deaf, Listener
-from clippan_cli.training.draw import Draw
-from clippan_cli.training.loop import Loop, Schedule, begin_from, check_folder
-from clippan_cli.training.samples import RATIOS, Batch, Source, make_batch
-from clippan_cli.training.sources import image_sources, pair_sources, procedural_sources
-from clippan_cli.training.supervised import ModelProduct, Supervised
+from clippan_cli.training.data.draw import Draw
+from clippan_cli.training.data.imagery import image_sources, pair_sources, procedural_sources
+from clippan_cli.training.data.pairs import Batch
+from clippan_cli.training.data.simulated_pairs import RATIOS, Source, make_batch
+from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
+from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.objectives.simulated import Supervised
+from clippan_cli.training.options import PretrainOptions
+from clippan_cli.training.products.model import ModelProduct
 
 _SHARES = {"images": 0.15, "scenes": 0.25, "procedural": 0.6}
-_PROCEDURAL = 128
 _LARGEST_RATIO = 8.0
 _LESSONS = """Pairs were simulated from images (random mixtures as bands, a random PAN response, MTF gains, phases,
 ratios of 2 to 6, noise); those of real scenes were taken one scale down (Wald).
 Loss: logarithm of the error, plus {:g} times that of the spectral angle, after {} back-projections."""
-
-
-@dataclass(frozen=True)
-class PretrainOptions:
-    """How to train a prior.
-
-    Args:
-        images: Folders with images, MS or RGB.
-        scenes: Folders with real pairs.
-        init: A model to begin with, a shipped one's id or a folder; its architecture is taken. None to begin anew.
-        network: Name of the architecture.
-        settings: What to make it with.
-        bands: MS bands; None for any number, if the architecture can.
-        iterations: Steps of the optimiser.
-        batch: Pairs in a step.
-        rate: Highest learning rate.
-        angle: Weight of the spectral angle.
-        consistency: Back-projections inside the graph.
-        seed: Of everything random.
-        procedural: How many images to make from nothing; they are a part of the mixture in any case.
-        every: Steps between checkpoints and validations.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
-        overwrite: Whether an existing model may be replaced.
-        resume: Whether to continue a training that was stopped.
-    """
-
-    images: tuple[str, ...] = ()
-    scenes: tuple[str, ...] = ()
-    init: str | None = None
-    network: str = "injector"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    bands: int | None = None
-    iterations: int = 12_000
-    batch: int = 4
-    rate: float = 4e-3
-    angle: float = 1.5
-    consistency: int = 2
-    seed: int = 0
-    procedural: int = _PROCEDURAL
-    every: int = 500
-    device: str = "auto"
-    overwrite: bool = False
-    resume: bool = False
 
 
 def pretrain(

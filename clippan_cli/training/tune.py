@@ -10,23 +10,26 @@ from typing import Any
 
 import torch
 
+from clippan_cli.base.device import choose_device
+from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.errors import InputError, UsageError
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
-from clippan_cli.networks.model import RECORD
+from clippan_cli.modelstore.model import RECORD
 from clippan_cli.networks.network import Network
+from clippan_cli.opening.window import read_window
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.physics.wald import Reduced, reduce
 from clippan_cli.scene.find import Found
-from clippan_cli.tiling.engine import choose_device
-from clippan_cli.tiling.options import Deaf, Listener
-from clippan_cli.tiling.window import read_window
-from clippan_cli.training.draw import Draw
-from clippan_cli.training.loop import Loop, Schedule, begin_from, check_folder
-from clippan_cli.training.samples import Batch
-from clippan_cli.training.scenes import opened, wanted
-from clippan_cli.training.supervised import ModelProduct, Supervised
+from clippan_cli.training.data.draw import Draw
+from clippan_cli.training.data.pairs import Batch
+from clippan_cli.training.data.scenes import opened, wanted
+from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
+from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.objectives.simulated import Supervised
+from clippan_cli.training.options import TuneOptions
+from clippan_cli.training.products.model import ModelProduct
 
 TUNES = ("full", "freeze")
 
@@ -35,37 +38,6 @@ validation in the log is on crops of the same scenes.
 Loss: logarithm of the error, plus {:g} times that of the spectral angle, after {} back-projections."""
 _SIDE = 32
 _LEAST = 16
-
-
-@dataclass(frozen=True)
-class TuneOptions:
-    """How to tune.
-
-    Args:
-        init: The model to begin with: a shipped one's id, or a folder.
-        tune: ``"full"``, all weights, or ``"freeze"``, the last layer only.
-        iterations: Steps of the optimiser.
-        rate: Highest learning rate.
-        angle: Weight of the spectral angle.
-        consistency: Back-projections inside the graph.
-        seed: Of everything random.
-        every: Steps between checkpoints.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
-        overwrite: Whether an existing model may be replaced.
-        resume: Whether to continue a training that was stopped.
-    """
-
-    init: str
-    tune: str = "full"
-    iterations: int = 300
-    rate: float = 5e-4
-    angle: float = 1.0
-    consistency: int = 2
-    seed: int = 0
-    every: int = 100
-    device: str = "auto"
-    overwrite: bool = False
-    resume: bool = False
 
 
 def tune(

@@ -24,8 +24,8 @@ from clippan_cli.metrics.qnr import d_lambda, d_lambda_k, d_s
 from clippan_cli.metrics.reference import ergas, mpsnr, sam, scc, ssim
 from clippan_cli.physics.dlpan import dlpan_degrade, dlpan_filter, imresize, interp23
 from clippan_cli.physics.operators import Operators, blur
-from clippan_cli.tiling.options import Options
-from clippan_cli.tiling.sharpen import sharpen
+from clippan_cli.sharpening.options import Options
+from clippan_cli.sharpening.sharpen import sharpen
 from tests.conftest import PLACE, Made, box, read, write
 
 Make = Callable[..., Made]

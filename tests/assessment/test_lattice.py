@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clippan_cli.assessment.lattice import Cell, Lattice, cut, window_side
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
 from clippan_cli.metrics.blocks import BLOCK
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 
 
 def lattice(area: Box, ratio: float, side: int, ms: tuple[int, int] | None = None) -> Lattice:

@@ -15,10 +15,10 @@ from clippan_cli.assessment.assess import assess
 from clippan_cli.assessment.figures import heat, places, visible_bands
 from clippan_cli.assessment.lattice import Lattice
 from clippan_cli.assessment.options import AssessOptions
-from clippan_cli.physics.sampling import Box, Span
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.scene.pair import open_pair
-from clippan_cli.tiling.options import Options
-from clippan_cli.tiling.sharpen import sharpen
+from clippan_cli.sharpening.options import Options
+from clippan_cli.sharpening.sharpen import sharpen
 from tests.conftest import Made, box
 
 Make = Callable[..., Made]

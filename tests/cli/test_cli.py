@@ -279,7 +279,7 @@ def test_output_not_writable(make_scene: MakeScene, monkeypatch: pytest.MonkeyPa
 
 def test_disk_full_before_the_work(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = make_scene(size=40)
-    monkeypatch.setattr("clippan_cli.tiling.sharpen.free_space", lambda _: 1 << 10)
+    monkeypatch.setattr("clippan_cli.sharpening.sharpen.free_space", lambda _: 1 << 10)
     refused(sharpen(scene), 5, "the disk is full", "0 MiB free")
     assert left(scene) == set()
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clippan_cli.training import loop, samples, supervised
+from clippan_cli.training.data import simulated_pairs as samples
+from clippan_cli.training.loop import steps
+from clippan_cli.training.objectives import simulated as supervised
 from tests.cli.test_cli import call, refused
 from tests.conftest import Made
 
@@ -18,7 +20,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "RATIOS", {2.0: 48})
     monkeypatch.setattr(samples, "_RATIO_SHARES", (1.0,))
     monkeypatch.setattr(supervised, "_VALIDATION", 1)
-    monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(steps, "draw_curves", lambda *_: None)
 
 
 def test_models() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clippan_cli.training import adapt, fullres, loop
+from clippan_cli.training import adapt
+from clippan_cli.training import train as fullres
+from clippan_cli.training.loop import steps
 from tests.cli.test_cli import call, refused
 from tests.conftest import Made
 
@@ -17,7 +19,7 @@ MakeScene = Callable[..., Made]
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapt, "_HELD", 2)
     monkeypatch.setattr(fullres, "_HELD", 1)
-    monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(steps, "draw_curves", lambda *_: None)
 
 
 def test_adapt_train_and_sharpen(make_scene: MakeScene, tmp_path: Path, tiny_clip: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from clippan_cli import Options, sharpen
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import ModelError
 from clippan_cli.fusion.guard import judge
 from clippan_cli.fusion.learned import Learned
@@ -22,11 +23,11 @@ from clippan_cli.fusion.registry import DEFAULT, method
 from clippan_cli.fusion.traits import FEATURES, Traits, from_moments, from_pixels, measured_softness, stated_softness
 from clippan_cli.fusion.whole import fuse_whole
 from clippan_cli.metrics.reference import ergas
-from clippan_cli.networks.model import save_model
+from clippan_cli.modelstore.model import save_model
 from clippan_cli.networks.registry import network
 from clippan_cli.physics.operators import Operators, curvature, octaves
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import degrade, soften
 from tests.conftest import Made, bands, box, read
 

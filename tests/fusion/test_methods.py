@@ -9,6 +9,7 @@ import torch
 from affine import Affine
 from rasterio.io import MemoryFile
 
+from clippan_cli.base.geometry import Span
 from clippan_cli.errors import UsageError
 from clippan_cli.fusion.consistency import back_project, residual
 from clippan_cli.fusion.method import Statistics, Tile
@@ -20,7 +21,7 @@ from clippan_cli.fusion.whole import fuse_whole
 from clippan_cli.metrics.reference import ergas
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.registration import Sample
-from clippan_cli.physics.sampling import Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 from tests.conftest import bands, box
 
 FEATURES = ("ms", "ms_low", "pan_low", "pan_simulated", "lifted", "lifted_one")

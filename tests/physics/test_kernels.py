@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from clippan_cli.base.geometry import Span
 from clippan_cli.physics.banded import Banded
 from clippan_cli.physics.kernels import degradation, upsampling, upsampling_adjoint
-from clippan_cli.physics.sampling import Span, mtf_sigma
+from clippan_cli.physics.sampling import mtf_sigma
 
 KIND = {"dtype": torch.float64}
 CASES = [(4.0, 1.5), (2.0, 0.0), (4.015, 0.009), (3.0, 2.2), (6.0, -1.3)]

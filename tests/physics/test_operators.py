@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.physics.operators import Operators, fill_invalid
-from clippan_cli.physics.sampling import Box, Sampling, Span
+from clippan_cli.physics.sampling import Sampling
 
 SHAPE = (120, 96)
 SMALL = (30, 24)

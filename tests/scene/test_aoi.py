@@ -8,8 +8,8 @@ import pyproj
 import pytest
 import rasterio
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
-from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.aoi import read_aoi
 from clippan_cli.scene.grid import Grid
 from tests.conftest import PLACE

@@ -8,8 +8,8 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
-from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.collar import detect_collar
 from clippan_cli.scene.raster import Raster
 from tests.conftest import PLACE, box, write

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from clippan_cli.physics.sampling import Box, Span
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.scene.pair import open_pair
 from clippan_cli.scene.raster import Raster, Repeat
 from clippan_cli.scene.repeats import detect_repeats

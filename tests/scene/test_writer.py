@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import OutputError
-from clippan_cli.physics.sampling import Box, Span
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.raster import Band
 from clippan_cli.scene.writer import Format, Meaning, Writer
-from clippan_cli.tiling.journal import Journal
+from clippan_cli.sharpening.journal import Journal
 from tests.conftest import PLACE, read
 
 SIDE = 700

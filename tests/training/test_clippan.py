@@ -19,17 +19,22 @@ import torch
 from clippan_cli import Options, sharpen
 from clippan_cli.errors import ClippanError, Interrupted, ModelError, OutputError, UsageError
 from clippan_cli.fusion.registry import method
-from clippan_cli.networks.model import find_model
+from clippan_cli.modelstore.model import find_model
+from clippan_cli.modelstore.supervisor import load_supervisor
 from clippan_cli.supervision.encoder import Encoder
-from clippan_cli.supervision.supervisor import load_supervisor
 from clippan_cli.training import adapt as adapting
-from clippan_cli.training import fullres, loop, unsupervised
+from clippan_cli.training import train as fullres
 from clippan_cli.training.ablate import TABLES, ablate, as_lines, variants
-from clippan_cli.training.adapt import AdaptOptions, adapt
-from clippan_cli.training.draw import Draw
-from clippan_cli.training.fullres import LOSSES, TrainOptions, train
-from clippan_cli.training.loop import LOG, STATE
-from clippan_cli.training.sites import open_sites
+from clippan_cli.training.adapt import adapt
+from clippan_cli.training.data.draw import Draw
+from clippan_cli.training.data.surveyed_scenes import open_sites
+from clippan_cli.training.loop import steps
+from clippan_cli.training.loop.steps import LOG, STATE
+from clippan_cli.training.objectives import stage_one, stage_two
+from clippan_cli.training.objectives import without_truth as unsupervised
+from clippan_cli.training.objectives.stage_two import LOSSES
+from clippan_cli.training.options import AdaptOptions, TrainOptions
+from clippan_cli.training.train import train
 from tests.conftest import Made
 from tests.training.test_training import Said, same, weights
 
@@ -41,7 +46,7 @@ SMALL = {"width": 8, "blocks": 1}
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapting, "_HELD", 4)
     monkeypatch.setattr(fullres, "_HELD", 2)
-    monkeypatch.setattr(loop, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(steps, "draw_curves", lambda *_: None)
 
 
 @pytest.fixture
@@ -101,7 +106,7 @@ def test_losses_of_stage_one_can_be_switched_off(scene: Made, tmp_path: Path, le
     with pytest.raises(UsageError, match="unknown loss 'colour'"):
         adapt([str(scene.folder)], tmp_path / "t", replace(learning, losses={"colour": 1}))
     with pytest.raises(UsageError, match="all losses are switched off"):
-        adapt([str(scene.folder)], tmp_path / "t", replace(learning, losses=dict.fromkeys(adapting.LOSSES, 0.0)))
+        adapt([str(scene.folder)], tmp_path / "t", replace(learning, losses=dict.fromkeys(stage_one.LOSSES, 0.0)))
     with pytest.raises(OutputError, match="holds a supervisor"):
         adapt([str(scene.folder)], tmp_path / "s", learning)
 
@@ -116,7 +121,7 @@ def test_sensors_of_other_bands_do_not_mix(scene: Made, tmp_path: Path, learning
 
 def test_every_distortion_is_one() -> None:
     good, soft = torch.rand(4, 32, 32), torch.full((4, 32, 32), 0.5)
-    seen = [adapting.distort(good, soft, Draw(i)) for i in range(12)]
+    seen = [stage_one.distort(good, soft, Draw(i)) for i in range(12)]
     assert all(float((bad - good).abs().mean()) > 0.01 for bad in seen)
 
 
@@ -169,7 +174,7 @@ def test_going_on_from_a_model(scene: Made, tmp_path: Path, training: TrainOptio
 
 def test_the_best_is_kept(scene: Made, tmp_path: Path, training: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([1.0, 2.0, 3.0])
-    monkeypatch.setattr(fullres.FullResolution, "score", lambda *_: next(scores))
+    monkeypatch.setattr(stage_two.FullResolution, "score", lambda *_: next(scores))
     options = replace(training, supervisor="none", iterations=6)
     record = train([str(scene.folder)], tmp_path / "m", options)
     assert record["training"]["best_iteration"] == 2
@@ -185,7 +190,7 @@ def test_a_loss_that_is_not_finite_says_where(
         calls.append(0)
         return real(out, *more) * (torch.nan if len(calls) == 3 else 1)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(fullres, "spectral_loss", sometimes)
+    monkeypatch.setattr(stage_two, "spectral_loss", sometimes)
     with pytest.raises(ModelError, match=r"not finite at iteration 3, tiles .* at MS row \d+, column \d+"):
         train([str(scene.folder)], tmp_path / "m", replace(training, supervisor="none"))
     assert (tmp_path / "m" / STATE).is_file()
@@ -201,12 +206,12 @@ def test_whom_to_imitate(training: TrainOptions) -> None:
 
 
 def test_a_score_that_is_no_number_is_never_best() -> None:
-    assert fullres._loss("hqnr", float("nan")) == fullres._loss("d_rho", float("inf")) == float("inf")
-    assert fullres._loss("hqnr", 0.9) == pytest.approx(math.log(0.1))
+    assert stage_two._loss("hqnr", float("nan")) == stage_two._loss("d_rho", float("inf")) == float("inf")
+    assert stage_two._loss("hqnr", 0.9) == pytest.approx(math.log(0.1))
 
 
 def test_weights_over_time(training: TrainOptions) -> None:
-    task = fullres.FullResolution(None, [], None, LOSSES, replace(training), None)  # type: ignore[arg-type]
+    task = stage_two.FullResolution(None, [], None, LOSSES, replace(training), None)  # type: ignore[arg-type]
     assert [round(task.weights(p)["language"] / LOSSES["language"], 3) for p in (0, 0.2, 0.3, 0.4, 1)] == [
         0,
         0,
@@ -215,10 +220,10 @@ def test_weights_over_time(training: TrainOptions) -> None:
         1,
     ]
     full = replace(training, losses={"teacher": 1.0})
-    task = fullres.FullResolution(None, [], None, {"teacher": 1.0}, full, None)  # type: ignore[arg-type]
+    task = stage_two.FullResolution(None, [], None, {"teacher": 1.0}, full, None)  # type: ignore[arg-type]
     assert [task.weights(p)["teacher"] for p in (0, 0.5, 1)] == [1, 0.5, 0]
     kept = replace(full, keep_teacher=True)
-    task = fullres.FullResolution(None, [], None, {"teacher": 1.0}, kept, None)  # type: ignore[arg-type]
+    task = stage_two.FullResolution(None, [], None, {"teacher": 1.0}, kept, None)  # type: ignore[arg-type]
     assert task.weights(1)["teacher"] == 1
 
 

@@ -13,19 +13,24 @@ import torch
 from safetensors.torch import save_file
 
 from clippan_cli import Options, sharpen
+from clippan_cli.base.listener import Deaf
 from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, OutputError, ResourceError, UsageError
-from clippan_cli.networks.model import find_model
+from clippan_cli.modelstore.model import find_model
 from clippan_cli.networks.network import Network
 from clippan_cli.networks.registry import network
-from clippan_cli.tiling.options import Deaf
-from clippan_cli.training import loop as loops
-from clippan_cli.training import samples, state, supervised
-from clippan_cli.training.draw import Draw
-from clippan_cli.training.loop import Loop, Schedule
-from clippan_cli.training.pretrain import PretrainOptions, pretrain
-from clippan_cli.training.samples import Batch
-from clippan_cli.training.supervised import ModelProduct, Supervised
-from clippan_cli.training.tune import TuneOptions, tune
+from clippan_cli.training.data import simulated_pairs as samples
+from clippan_cli.training.data.draw import Draw
+from clippan_cli.training.data.pairs import Batch
+from clippan_cli.training.loop import state
+from clippan_cli.training.loop import steps as loops
+from clippan_cli.training.loop.steps import Loop
+from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.objectives import simulated as supervised
+from clippan_cli.training.objectives.simulated import Supervised
+from clippan_cli.training.options import PretrainOptions, TuneOptions
+from clippan_cli.training.pretrain import pretrain
+from clippan_cli.training.products.model import ModelProduct
+from clippan_cli.training.tune import tune
 from tests.conftest import PLACE, Made, bands, write
 
 MakeScene = Callable[..., Made]
@@ -145,7 +150,7 @@ def test_images_and_scenes(tmp_path: Path, make_scene: MakeScene) -> None:
     said = Said()
     options = replace(SMALL, iterations=1, images=(str(tmp_path / "photos"),), scenes=(str(tmp_path),), procedural=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clippan_cli.training.sources.SIDE", 64)
+        patch.setattr("clippan_cli.training.data.imagery.SIDE", 64)
         record = pretrain(tmp_path / "m", options, said)
     assert record["training"]["sources"] == {"images": 1, "scenes": 1}
     assert "--images photos" in record["training"]["command"]

@@ -1,0 +1,1 @@
+"""Folders of weights: models and supervisors, sealed, hashed, described."""

@@ -1,0 +1,1 @@
+"""A scene, opened and understood: pair, survey, statistics, windows."""

@@ -1,0 +1,177 @@
+"""What must be known of a scene before its first tile: samples, scale, registration, statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clippan_cli.base.geometry import Box, Span
+from clippan_cli.errors import InputError
+from clippan_cli.opening.window import read_window
+from clippan_cli.physics.registration import SEARCH, Registration, Sample, Shift, measure_shift
+from clippan_cli.physics.sampling import Sampling
+from clippan_cli.scene.pair import Pair
+from clippan_cli.scene.raster import Raster
+
+SAMPLE_SIDE = 128
+"""MS pixels along a sample."""
+
+SMALLEST_SHIFT = 0.05
+"""MS pixels below which a measured shift is taken for noise."""
+
+_BAND_CORRELATION = 0.65
+_FARTHEST_BAND = 0.75
+_EVERYWHERE = 1 << 30
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the samples of a scene tell.
+
+    Args:
+        samples: Windows spread over the scene, in scene units.
+        scale: DN of one scene unit, a power of two.
+        saturation: For MS and for PAN the value in scene units at which pixels are saturated; infinite where none are.
+        measured: The residual shift; None where it was not measured.
+        sampling: Where the MS bands lie once the shift is corrected.
+        notes: What was measured and done, for people.
+    """
+
+    samples: tuple[Sample, ...]
+    scale: float
+    saturation: tuple[float, float]
+    measured: Registration | None
+    sampling: Sampling
+    notes: tuple[str, ...]
+
+
+def survey(pair: Pair, register: str | tuple[float, float], workers: int) -> Survey:
+    """Read a few windows; find the scale and the residual shift.
+
+    Args:
+        pair: The scene.
+        register: ``"auto"``, ``"off"``, or a shift (row, col) in MS pixels.
+        workers: Threads.
+
+    Raises:
+        InputError: There is no valid pixel.
+    """
+    gaps = any(raster.nodata is not None or raster.declares_mask or raster.collar for raster in (pair.ms, pair.pan))
+    raw = list(_samples(pair, 5 if gaps else 3)) or list(islice(_samples(pair, _EVERYWHERE), 9))
+    if not raw:
+        raise InputError(
+            "no pixel is valid in both MS and PAN", "check the nodata values (--src-nodata) and that the files overlap"
+        )
+    top = max(float(max(sample.ms.abs().max(), sample.pan.abs().max())) for sample in raw)
+    scale = 2.0 ** math.ceil(math.log2(top)) if top > 0 else 1.0
+    saturation = tuple(
+        _saturation(raster, [getattr(sample, name) for sample in raw]) / scale
+        for raster, name in ((pair.ms, "ms"), (pair.pan, "pan"))
+    )
+    samples = tuple(Sample(s.ms / scale, s.ms_valid, s.pan / scale, s.pan_valid, s.ms_box, s.pan_box) for s in raw)
+    measured = measure_shift(samples, pair.sampling, workers) if register != "off" else None
+    shifts, notes = _decide(measured, register, pair)
+    return Survey(samples, scale, (saturation[0], saturation[1]), measured, pair.sampling.shifted(shifts), tuple(notes))
+
+
+def _decide(
+    measured: Registration | None, register: str | tuple[float, float], pair: Pair
+) -> tuple[tuple[tuple[float, float], ...], list[str]]:
+    """The shift of each band, and the reasons in words."""
+    bands = pair.ms.count
+    none = ((0.0, 0.0),) * bands
+    if isinstance(register, tuple):
+        return (register,) * bands, [f"shift given: {register[0]:+.2f}, {register[1]:+.2f} MS px (row, col)"]
+    if measured is None:
+        return none, ["registration is off"]
+    whole = measured.whole and _rounded(measured.whole)
+    if whole is None:
+        return none, ["no shift could be measured (too little common detail); the georeference is trusted"]
+    text = f"measured shift {whole.row:+.2f}, {whole.col:+.2f} MS px (row, col), correlation {whole.correlation:.2f}"
+    if not math.isnan(whole.spread):
+        text += f", spread {whole.spread:.2f} over {whole.windows} windows"
+    shifts = tuple(_trusted(band, whole) for band in measured.bands)
+    uncertain = whole.spread > max(0.25, whole.size)
+    if whole.size < max(SMALLEST_SHIFT, 2 * whole.error) or uncertain:
+        whole = Shift(0.0, 0.0, whole.spread, whole.correlation, whole.windows)
+        shifts = tuple(_trusted(band, whole) for band in measured.bands)
+    if all(shift == (0.0, 0.0) for shift in shifts) or uncertain:
+        return none, [text + ("; the windows disagree, not corrected" if uncertain else "; nothing to correct")]
+    notes = [text + "; corrected by moving the phase of MS"]
+    farthest = max(math.hypot(s[0] - whole.row, s[1] - whole.col) for s in shifts)
+    if farthest > 0.1:
+        notes.append(f"bands differ by up to {farthest:.2f} MS px; each is placed by itself")
+    return shifts, notes
+
+
+def _rounded(shift: Shift) -> Shift:
+    """To what can be told apart: sums of threads differ in the last digit, and a resumed run must not."""
+    return replace(shift, row=round(shift.row, _DIGITS), col=round(shift.col, _DIGITS))
+
+
+def _trusted(band: Shift | None, whole: Shift) -> tuple[float, float]:
+    """A band's own shift where it follows PAN well, else that of the whole image."""
+    if band is None or band.correlation < _BAND_CORRELATION:
+        return whole.row, whole.col
+    apart = math.hypot(band.row - whole.row, band.col - whole.col)
+    if not max(SMALLEST_SHIFT, 2 * band.error) <= apart <= _FARTHEST_BAND:
+        return whole.row, whole.col
+    return round(band.row, _DIGITS), round(band.col, _DIGITS)
+
+
+def _samples(pair: Pair, most: int) -> Iterator[Sample]:
+    """Windows with valid pixels on a regular grid over the common ground, at most so many along a side."""
+    common = common_box(pair)
+    reach = pair.sampling.down_reach + math.ceil((SEARCH + 1) * max(pair.sampling.ratio))
+    everywhere = torch.ones((), dtype=torch.bool)
+    for rows in _spread(common.rows, most):
+        for cols in _spread(common.cols, most):
+            ms_box = Box(rows, cols)
+            pan_box = pair.sampling.pan_box(ms_box, reach, pair.pan.grid.shape)
+            window = read_window(pair, ms_box, pan_box)
+            sample = Sample(
+                window.ms,
+                (everywhere if window.ms_valid is None else window.ms_valid).expand_as(window.ms),
+                window.pan,
+                (everywhere if window.pan_valid is None else window.pan_valid).expand_as(window.pan),
+                ms_box,
+                pan_box,
+            )
+            if bool(sample.ms_valid.any()) and bool(sample.pan_valid.any()):
+                yield sample
+
+
+def _spread(span: Span, most: int) -> list[Span]:
+    side = min(SAMPLE_SIDE, span.size)
+    count = min(most, -(-span.size // side))
+    starts = np.linspace(span.start, span.stop - side, count).round().astype(int)
+    return [Span(int(start), int(start) + side) for start in starts]
+
+
+def common_box(pair: Pair) -> Box:
+    """The MS pixels whose centres lie on PAN."""
+    spans = []
+    for axis in (0, 1):
+        first = math.ceil((-0.5 - pair.sampling.nominal[axis]) / pair.sampling.ratio[axis])
+        last = math.floor((pair.pan.grid.shape[axis] - 0.5 - pair.sampling.nominal[axis]) / pair.sampling.ratio[axis])
+        start = min(max(0, first), pair.ms.grid.shape[axis] - 1)
+        spans.append(Span(start, max(start + 1, min(pair.ms.grid.shape[axis], last + 1))))
+    return Box(*spans)
+
+
+def _saturation(raster: Raster, windows: Sequence[Tensor]) -> float:
+    """The top value, if so many pixels hold just that that it must be a ceiling; else infinity."""
+    if not raster.integer:
+        return math.inf
+    values = torch.cat([window.flatten() for window in windows])
+    top = float(values.max())
+    at_top, below = float((values == top).double().mean()), float((values == top - 1).double().mean())
+    full = math.log2(top + 1).is_integer() if top > 0 else False
+    return top if full and at_top > max(1e-4, 3 * below) else math.inf

@@ -1,0 +1,1 @@
+"""Whole scenes in bounded memory: plan, blend, engine, journal, record, output."""

@@ -1,0 +1,102 @@
+"""What the output file will be: its pixel type, its nodata, its meaning."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from rasterio.rpc import RPC
+
+from clippan_cli import __version__
+from clippan_cli.base.geometry import Box
+from clippan_cli.errors import UsageError
+from clippan_cli.scene.writer import Format, Meaning
+from clippan_cli.sharpening.job import Job
+
+DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+
+_LOSSY = ("JPEG", "WEBP")
+
+
+def output_format(job: Job) -> Format:
+    """How the output is stored.
+
+    Raises:
+        UsageError: The pixel type is unknown, or the nodata value does not exist in it.
+    """
+    options, ms = job.options, job.pair.ms
+    dtype = options.dtype or ms.dtype
+    if dtype not in DTYPES:
+        raise UsageError(f"unknown pixel type {dtype!r}", "known: " + ", ".join(DTYPES))
+    nodata, mask = _output_nodata(job, dtype)
+    return Format(
+        options.driver,
+        dtype,
+        nodata,
+        mask,
+        {key.upper(): value for key, value in options.creation.items()},
+        options.overviews,
+        job.plan.workers,
+    )
+
+
+def _output_nodata(job: Job, dtype: str) -> tuple[float | None, bool]:
+    """The nodata value of the output, and whether it gets an internal mask."""
+    ms, wanted = job.pair.ms, job.options.dst_nodata
+    if wanted == "none":
+        return None, _has_gaps(job)
+    if wanted is not None and not isinstance(wanted, str):
+        if not _exists(float(wanted), dtype):
+            raise UsageError(f"nodata {wanted:g} does not exist in {dtype}", "choose another with --dst-nodata")
+        return float(wanted), False
+    lossy = job.options.creation.get("COMPRESS", "").upper() in _LOSSY
+    if _has_gaps(job) and (lossy or (ms.declares_mask and ms.nodata is None)):
+        return None, True
+    stated = ms.nodata if ms.nodata is not None or ms.collar is None else ms.collar.value
+    if stated is not None and _exists(stated, dtype):
+        return stated, False
+    if not _has_gaps(job):
+        return None, False
+    return (0.0 if np.issubdtype(np.dtype(dtype), np.integer) else math.nan), False
+
+
+def _has_gaps(job: Job) -> bool:
+    """Whether any output pixel may have no data."""
+    rasters = (job.pair.ms, job.pair.pan)
+    partial = job.pair.overlap < 1 - 1e-9 or job.aoi is not None
+    floating = any(not raster.integer for raster in rasters)
+    return partial or floating or any(r.nodata is not None or r.declares_mask or r.collar for r in rasters)
+
+
+def _exists(value: float, dtype: str) -> bool:
+    """Whether a pixel of that type can hold the value."""
+    if np.issubdtype(np.dtype(dtype), np.integer):
+        limits = np.iinfo(dtype)
+        return math.isfinite(value) and value == round(value) and limits.min <= value <= limits.max
+    return not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
+
+
+def output_meaning(job: Job) -> Meaning:
+    """What goes with the pixels: MS's words about its bands, PAN's about its grid."""
+    ms, pan = job.pair.ms, job.pair.pan
+    grid = pan.grid.crop(job.box)
+    source = ms.datasets[0].tags()
+    tags = {key: value for key, value in source.items() if key not in ("AREA_OR_POINT", "TIFFTAG_SOFTWARE")}
+    if "AREA_OR_POINT" in pan.datasets[0].tags():
+        tags["AREA_OR_POINT"] = pan.datasets[0].tags()["AREA_OR_POINT"]
+    tags |= {
+        "TIFFTAG_SOFTWARE": f"clippan {__version__}",
+        "CLIPPAN_VERSION": __version__,
+        "CLIPPAN_METHOD": job.method.name,
+    }
+    bands = tuple(ms.bands[index] for index in job.chosen)
+    return Meaning(grid, bands, tags, _shifted_rpc(pan.datasets[0].rpcs, job.box))
+
+
+def _shifted_rpc(rpc: RPC | None, box: Box) -> RPC | None:
+    if rpc is None:
+        return None
+    values = rpc.to_dict() if hasattr(rpc, "to_dict") else {key.lstrip("_"): value for key, value in vars(rpc).items()}
+    values["line_off"] -= box.rows.start
+    values["samp_off"] -= box.cols.start
+    return RPC(**values)

@@ -1,0 +1,75 @@
+"""From floats to the pixel type of the output."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """From floats to the output's pixel type.
+
+    Args:
+        dtype: NumPy name.
+        nodata: The value that valid pixels must not take; None if there is none.
+        bands: The bands to keep, counted from 0.
+        bits: How many bits of an integer are kept; None for all.
+    """
+
+    dtype: str
+    nodata: float | None
+    bands: tuple[int, ...]
+    bits: int | None = None
+
+    def __call__(
+        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None, counts: dict[str, int]
+    ) -> NDArray[Any]:
+        """Round, clip, keep valid pixels off the nodata value and put it where there are no data.
+
+        Args:
+            pixels: ``(C, h, w)`` in DN; overwritten.
+            valid: ``(1 or bands kept, h, w)``; None where all are valid.
+            counts: ``clipped`` and ``moved_off_nodata`` are added up here.
+        """
+        chosen = list(self.bands)
+        pixels = np.ascontiguousarray(pixels) if chosen == list(range(len(pixels))) else pixels[chosen]
+        kind: np.dtype[Any] = np.dtype(self.dtype)
+        known = np.True_ if valid is None else valid
+        if not np.issubdtype(kind, np.integer):
+            out = pixels.astype(kind)
+        else:
+            low, high = np.iinfo(kind).min, np.iinfo(kind).max if self.bits is None else 2**self.bits - 1
+            lowest, highest = (float(edge) for edge in torch.from_numpy(pixels).aminmax())
+            if lowest < low - 0.5 or highest > high + 0.5:
+                outside = (pixels < low - 0.5) | (pixels > high + 0.5)
+                counts["clipped"] += int(np.count_nonzero(outside & known))
+                np.clip(pixels, low, high, out=pixels)
+            if high < 2**24:
+                out = np.empty(pixels.shape, kind)
+                np.rint(pixels, out=out, casting="unsafe")
+            else:
+                # Beyond 24 bits the largest float below the limit is not the limit itself.
+                out = np.clip(np.rint(pixels.astype(np.float64)), low, high).astype(kind)
+        if self.nodata is not None and not math.isnan(self.nodata):
+            taken = out == kind.type(self.nodata)
+            if taken.any():
+                taken &= known
+                counts["moved_off_nodata"] += int(np.count_nonzero(taken))
+                out[taken] = self._beside(kind)
+        if valid is not None:
+            np.copyto(out, kind.type(0 if self.nodata is None else self.nodata), where=~valid)
+        return out
+
+    def _beside(self, kind: np.dtype[Any]) -> Any:
+        """The value next to nodata, towards the inside of the type's range."""
+        assert self.nodata is not None
+        value = kind.type(self.nodata)
+        if np.issubdtype(kind, np.integer):
+            return kind.type(int(value) + (1 if int(value) < np.iinfo(kind).max else -1))
+        return np.nextafter(value, kind.type(0) if value != 0 else kind.type(1))

@@ -1,1 +1,0 @@
-"""Whole scenes in bounded memory: plan, statistics, blend, engine, journal."""

@@ -1,0 +1,1 @@
+"""Where training pixels come from: scenes, tiles, simulated pairs, images made from nothing."""

@@ -1,0 +1,237 @@
+"""Real scenes that are learned from at full resolution: what is known of each before its first tile."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from rasterio.errors import RasterioError
+from scipy.optimize import lsq_linear
+from torch import Tensor
+
+from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.listener import Listener
+from clippan_cli.base.pipeline import Clock
+from clippan_cli.errors import ClippanError, InputError, ModelError
+from clippan_cli.fusion.method import Fitted, Method, Statistics
+from clippan_cli.fusion.moments import Moments
+from clippan_cli.fusion.traits import FEATURES, Traits, from_moments
+from clippan_cli.opening.statistics import gather
+from clippan_cli.opening.survey import Survey, common_box, survey
+from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.sampling import Sampling
+from clippan_cli.scene.find import Found
+from clippan_cli.scene.pair import Pair, open_pair
+from clippan_cli.training.data.scenes import quiet, wanted
+
+_PERCENTILES = (0.01, 0.99)
+_BLOCK = 1024
+_HELD_SCENES = 5
+_HELD_SHARE = 5
+_WORKERS = 2
+_LEAST = 20
+_LEAST_WIDTH = 0.05
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of a tile, the same for all of a batch.
+
+    Args:
+        ms: MS pixels a side.
+        pan: PAN pixels a side.
+    """
+
+    ms: int
+    pan: int
+
+    @classmethod
+    def of(cls, ratio: tuple[float, float], side: int) -> Geometry:
+        """Tiles of at least ``side`` PAN pixels; a multiple of 8, as networks ask.
+
+        SSIM needs room in MS pixels, borders aside.
+        """
+        pan = 8 * math.ceil(max(side, _LEAST * max(ratio)) / 8)
+        return cls(math.ceil(pan / min(ratio)), pan)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A scene.
+
+    Args:
+        files: Where it lies.
+        sensor: Id of its sensor.
+        wavelengths: Of its bands, in nanometres; None where unknown.
+        sampling: Where MS lies on PAN.
+        scale: DN of one scene unit.
+        pan_shape: Of PAN, in pixels.
+        learned: MS pixels that tiles are taken from; None where it is only validated on.
+        held: MS pixels that are validated on; None where it is only learned from.
+        low: ``(C + 1,)`` in scene units, what is dark in MS and in PAN.
+        high: ``(C + 1,)``, what is bright.
+        mixture: ``(C + 1,)``, non-negative weights of the MS bands in PAN, and a constant.
+        mean: ``(C,)`` of MS, in scene units.
+        covariance: ``(C, C)`` of MS.
+        traits: As networks ask for them.
+        fitted: Methods that know the scene, by name.
+    """
+
+    files: Found
+    sensor: str
+    wavelengths: tuple[float | None, ...]
+    sampling: Sampling
+    scale: float
+    pan_shape: tuple[int, int]
+    learned: Box | None
+    held: Box | None
+    low: Tensor
+    high: Tensor
+    mixture: Tensor
+    mean: Tensor
+    covariance: Tensor
+    traits: Traits
+    fitted: Mapping[str, Fitted]
+
+    @property
+    def kind(self) -> tuple[str, tuple[float, float]]:
+        """What the scenes of a batch have in common."""
+        return self.sensor, self.sampling.ratio
+
+
+def open_sites(places: Sequence[str], side: int, methods: Mapping[str, Method], hears: Listener) -> list[Site]:
+    """Survey every scene and fit the methods to it; what cannot be used is left out, and said.
+
+    Args:
+        places: Folders of scenes, or lists.
+        side: Least PAN pixels a side of a tile.
+        methods: To fit, by name.
+        hears: Hears of progress.
+
+    Raises:
+        InputError: No scene can be used, or they have different numbers of bands.
+    """
+    found = wanted(places)
+    hold = len(found) >= _HELD_SCENES
+    sites: list[Site] = []
+    hears.begin("surveying scenes", len(found))
+    for scene in found:
+        part = None if not hold else len(sites) % _HELD_SHARE == _HELD_SHARE - 1
+        try:
+            sites.append(_site(scene, side, methods, part))
+        except ModelError:
+            raise
+        except (RasterioError, ClippanError, OSError, ValueError) as error:
+            hears.warn(f"scene {scene.name} is left out: {error}")
+        hears.advance(1)
+    if not sites:
+        raise InputError(f"none of the {len(found)} scenes can be used", "the warnings say why")
+    if len({len(site.wavelengths) for site in sites}) > 1:
+        listed = ", ".join(f"{site.files.name}: {len(site.wavelengths)}" for site in sites[:12])
+        raise InputError(f"the scenes have different numbers of bands: {listed}", "train a model for each number")
+    if hold and len(sites) > 1 and not any(site.held for site in sites):
+        # Too many were left out.
+        sites[-1] = replace(sites[-1], learned=None, held=sites[-1].learned)
+    if not any(site.learned for site in sites):
+        raise InputError(
+            f"no scene has room for a tile of {side} PAN pixels besides those that are validated on",
+            "give larger scenes, or more of them",
+        )
+    if not any(site.held for site in sites):
+        hears.warn("the scenes are too small to keep a part of them aside: validation is on what is learned from")
+        sites = [_both(site) for site in sites]
+    kinds = Counter(f"{site.sensor}, ratio {site.sampling.ratio[0]:.4g}" for site in sites)
+    hears.say("scenes: " + "; ".join(f"{count} of {kind}" for kind, count in kinds.items()))
+    return sites
+
+
+def names(sites: Sequence[Site]) -> str:
+    """Which scenes they are, in a few letters."""
+    text = "\n".join(site.files.name for site in sites)
+    return f"{len(sites)} ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
+
+
+def _site(scene: Found, side: int, methods: Mapping[str, Method], held: bool | None) -> Site:
+    with quiet(), open_pair(scene.ms, scene.pan) as pair:
+        known = survey(pair, "auto", _WORKERS)
+        areas = _parts(common_box(pair), Geometry.of(pair.sampling.ratio, side).ms, held)
+        features = {*FEATURES, *(name for method in methods.values() for name in method.features)}
+        moments = _moments(pair, known, sorted(features))
+        optics = pair.sensor.optics([band.name for band in pair.ms.bands])
+    statistics = Statistics(known.sampling, moments, known.samples)
+    low, high = _stretch(known.samples)
+    return Site(
+        scene,
+        pair.sensor.id,
+        tuple(band.wavelength for band in optics),
+        known.sampling,
+        known.scale,
+        (pair.pan.grid.shape[0], pair.pan.grid.shape[1]),
+        *areas,
+        low,
+        high,
+        mixture(moments),
+        torch.from_numpy(moments.mean("ms")).float(),
+        torch.from_numpy(moments.covariance("ms", "ms")).float(),
+        from_moments(moments, known.sampling),
+        {name: method.fit(statistics) for name, method in methods.items()},
+    )
+
+
+def _parts(whole: Box, side: int, held: bool | None) -> tuple[Box | None, Box | None]:
+    """Where to learn and where to validate: all of a scene, or its upper part and its lowest fifth."""
+    if min(whole.shape) < side:
+        raise InputError(f"MS of {whole.shape[1]} × {whole.shape[0]} px has no room for a tile of {side}", "")
+    if held is not None:
+        return (None, whole) if held else (whole, None)
+    below = max(side, whole.shape[0] // _HELD_SHARE)
+    if whole.shape[0] < below + side:
+        return whole, None
+    middle = whole.rows.stop - below
+    return Box(Span(whole.rows.start, middle), whole.cols), Box(Span(middle, whole.rows.stop), whole.cols)
+
+
+def _both(site: Site) -> Site:
+    return replace(site, held=site.learned)
+
+
+def _moments(pair: Pair, known: Survey, features: Sequence[str]) -> Moments:
+    """Over the samples of the survey, not over all of a large scene: they are enough to fit a method."""
+    return gather(
+        pair,
+        known,
+        features,
+        side=_BLOCK,
+        workers=_WORKERS,
+        device=torch.device("cpu"),
+        clock=Clock(),
+        progress=lambda _: None,
+        cores=[sample.ms_box for sample in known.samples],
+    )
+
+
+def _stretch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Dark and bright end of each MS band and of PAN, where they are valid."""
+    planes = [
+        torch.cat([sample.ms[band][sample.ms_valid[band]] for sample in samples]) for band in range(len(samples[0].ms))
+    ]
+    planes.append(torch.cat([sample.pan[sample.pan_valid.expand_as(sample.pan)] for sample in samples]))
+    ends = torch.from_numpy(np.array([np.quantile(plane.numpy(), _PERCENTILES) for plane in planes], np.float32))
+    # A band without contrast must not be stretched into noise.
+    least = _LEAST_WIDTH * float((ends[:, 1] - ends[:, 0]).max()) + 1e-6
+    return ends[:, 0], torch.maximum(ends[:, 1], ends[:, 0] + least)
+
+
+def mixture(moments: Moments) -> Tensor:
+    """φ: non-negative weights that make PAN, as the MS bands see it, from them, and a constant: ``(C + 1,)``."""
+    variance = moments.covariance("ms", "ms")
+    shared = moments.covariance("ms", "pan_low").mean(1)
+    factor = np.linalg.cholesky(variance + (1e-9 * np.trace(variance) + 1e-12) * np.eye(len(variance)))
+    weights = lsq_linear(factor.T, np.linalg.solve(factor, shared), (0, np.inf)).x
+    constant = moments.mean("pan_low").mean() - weights @ moments.mean("ms")
+    return torch.from_numpy(np.append(weights, constant)).float()

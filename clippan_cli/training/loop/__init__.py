@@ -1,0 +1,1 @@
+"""How a training goes on: steps, checkpoints, processes that train together."""

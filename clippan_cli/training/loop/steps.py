@@ -1,0 +1,294 @@
+"""The training loop: steps, running mean, checkpoints, log, and what comes out at the end."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import torch
+from torch import nn
+
+from clippan_cli import __version__
+from clippan_cli.base.listener import Listener
+from clippan_cli.base.memory import Memory
+from clippan_cli.errors import Interrupted, ModelError, OutputError, ResourceError, UsageError
+from clippan_cli.modelstore.model import Model, find_model
+from clippan_cli.training.loop.curves import draw_curves
+from clippan_cli.training.loop.distributed import Group
+from clippan_cli.training.loop.state import Best, check_key, load_state, save_state
+from clippan_cli.training.loop.task import Product, Schedule, Task
+
+LOG, CURVES, STATE = "training.csv", "training.png", "training.safetensors"
+
+_BETAS, _DECAY = (0.9, 0.98), 1e-4
+_WARM_UP, _LOWEST_RATE = 200, 0.01
+_GRADIENT = 1.0
+_EMA = 0.999
+_MEMORY = 8 << 30
+
+
+class Loop:
+    """One training.
+
+    Args:
+        folder: Of the product.
+        net: On its device already; those of its weights that need a gradient are trained.
+        task: What for.
+        product: What shall come out.
+        schedule: How long and how fast.
+        key: What a resumed training must have in common with the first.
+        hears: Hears of progress.
+        stop: Set it to stop after the step in work.
+        group: The processes that train together.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        net: nn.Module,
+        task: Task,
+        product: Product,
+        schedule: Schedule,
+        key: Mapping[str, Any],
+        hears: Listener,
+        stop: Event,
+        group: Group | None = None,
+    ) -> None:
+        self._folder, self._net, self._task, self._product = folder, net, task, product
+        self._schedule, self._key, self._hears, self._stop = schedule, dict(key), hears, stop
+        self._group = group or Group()
+        Memory(_MEMORY)
+        self._device = next(net.parameters()).device
+        self._mean = copy.deepcopy(net)
+        self._best: Best | None = None
+        self._weights = [weight for weight in net.parameters() if weight.requires_grad]
+        self._optimiser = torch.optim.AdamW(self._weights, schedule.rate, _BETAS, weight_decay=_DECAY)
+        self._batch = schedule.batch
+
+    def run(self, resume: bool) -> dict[str, Any]:
+        """Train and write the product.
+
+        Args:
+            resume: Whether to continue where a former run stopped, if one did.
+
+        Returns:
+            The product's record.
+        """
+        if resume and (former := self._former()) is not None:
+            return former if self._group.leads else {}
+        total, every = self._schedule.iterations, self._schedule.every
+        first = self._begin(resume)
+        began = time.perf_counter()
+        self._hears.begin("training", total)
+        self._hears.advance(first)
+        recent: list[list[float]] = []
+        for done in range(first + 1, total + 1):
+            recent.append(self._step(done - 1))
+            self._hears.advance(1)
+            if done % every == 0 or done == total:
+                means = self._group.mean([sum(part) / len(recent) for part in zip(*recent, strict=True)])
+                if self._group.leads:
+                    self._note(done, time.perf_counter() - began, means)
+                recent.clear()
+            if self._group.any(self._stop.is_set()) and done < total:
+                if self._group.leads:
+                    self._save(done)
+                raise Interrupted(f"stopped after {done} of {total} iterations", "continue with --resume")
+        document = self._finish(time.perf_counter() - began) if self._group.leads else {}
+        self._group.wait()
+        return document
+
+    def _former(self) -> dict[str, Any] | None:
+        """The record of a training that had finished, if it was this one."""
+        if not (self._folder / self._product.record).is_file() or (self._folder / STATE).is_file():
+            return None
+        document = self._product.read(self._folder)
+        check_key(document.get("training", {}), self._key, self._folder)
+        self._hears.say(f"{self._folder} is complete already")
+        return {"output": str(self._folder), **document}
+
+    def _begin(self, resume: bool) -> int:
+        """The first iteration: 0, or where a former run stopped."""
+        state = self._folder / STATE
+        if resume and state.is_file():
+            first, self._best = load_state(state, self._net, self._mean, self._optimiser, self._key)
+            self._hears.say(f"resuming after {first} iterations")
+            if self._group.leads:
+                _trim(self._folder / LOG, first)
+        else:
+            first = 0
+            if self._group.leads:
+                self._clear()
+        self._group.wait()
+        return first
+
+    def _clear(self) -> None:
+        columns = ("iteration", "seconds", "rate", *self._task.terms, "gradient", *self._task.checks)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            discard(self._folder, self._product.record)
+            self._task.clear(self._folder)
+            with (self._folder / LOG).open("w", newline="") as file:
+                csv.writer(file).writerow(columns)
+        except OSError as error:
+            raise OutputError(f"cannot write into {self._folder}: {error.strerror}", "choose another -o") from error
+
+    def _step(self, iteration: int) -> list[float]:
+        """One step of the optimiser; the terms, and the length of the gradient."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate(iteration)
+        while (found := self._gradient(iteration)) is None:
+            self._halve()
+        terms, where = found
+        self._group.average(self._weights)
+        norm = float(nn.utils.clip_grad_norm_(self._weights, _GRADIENT))
+        # The gradient is shared: what one process cannot use, none can.
+        if not math.isfinite(norm):
+            here = where if where and not math.isfinite(sum(terms)) else ""
+            raise ModelError(
+                f"the loss is not finite at iteration {iteration + 1}{here and ', ' + here}",
+                f"{STATE} keeps the last checkpoint; begin again elsewhere with a lower --rate",
+            )
+        self._optimiser.step()
+        decay = min(_EMA, (iteration + 1) / (iteration + 20))
+        with torch.no_grad():
+            for mean, weight in zip(self._mean.parameters(), self._net.parameters(), strict=True):
+                mean.lerp_(weight, 1 - decay)
+        return [*terms, norm]
+
+    def _gradient(self, iteration: int) -> tuple[list[float], str] | None:
+        """The terms of a sample and what it shows, their gradient left in the weights; None: out of memory."""
+        self._optimiser.zero_grad(set_to_none=True)
+        try:
+            sample = self._task.draw(iteration, self._batch)
+            weights = self._task.weights(iteration / self._schedule.iterations)
+            terms = self._task.losses(self._net, sample)
+            torch.autograd.backward(torch.stack([weights[name] * term for name, term in terms.items()]).sum())
+            return [float(terms[name].detach()) for name in self._task.terms], self._task.where(sample)
+        except torch.OutOfMemoryError:
+            # Handled by the caller: as long as the exception lives, so does the graph.
+            return None
+
+    def _rate(self, iteration: int) -> float:
+        """Linear up, cosine down."""
+        warm = min(1.0, (iteration + 1) / max(1, min(_WARM_UP, self._schedule.iterations // 10)))
+        cosine = 0.5 * (1 + math.cos(math.pi * iteration / self._schedule.iterations))
+        return self._schedule.rate * warm * (_LOWEST_RATE + (1 - _LOWEST_RATE) * cosine)
+
+    def _halve(self) -> None:
+        if self._batch == 1 or self._group.size > 1:
+            raise ResourceError(
+                f"{self._device} has not enough memory for a step", "a smaller --batch, or --device cpu"
+            )
+        self._batch //= 2
+        torch.cuda.empty_cache()
+        self._hears.warn(f"{self._device} is out of memory: going on with {self._batch} pairs in a step")
+
+    def _note(self, done: int, seconds: float, means: Sequence[float]) -> None:
+        """A line in the log, and the picture; remember the best."""
+        with torch.no_grad():
+            found = self._task.validate(self._mean)
+        score = self._task.score(found)
+        if score is not None and not math.isfinite(score):
+            score = math.inf
+        if score is not None and (self._best is None or score < self._best.score):
+            weights = {name: value.detach().clone() for name, value in self._mean.state_dict().items()}
+            self._best = Best(score, done, weights)
+        self._save(done)
+        checks = [found[name] for name in self._task.checks]
+        row = [done, f"{seconds:.1f}", f"{self._rate(done - 1):.3e}", *(f"{x:.5f}" for x in (*means, *checks))]
+        try:
+            with (self._folder / LOG).open("a", newline="") as file:
+                csv.writer(file).writerow(row)
+            draw_curves(self._folder / LOG, self._folder / CURVES)
+            with torch.no_grad():
+                self._task.picture(self._mean, done, found, self._folder)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write into {self._folder}: {error.strerror}", "free some space; --resume continues"
+            ) from error
+        terms = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(self._task.terms, means, strict=False))
+        self._hears.say(f"{done}: {terms}; " + ", ".join(f"{name} {found[name]:.4g}" for name in self._task.checks))
+
+    def _save(self, done: int) -> None:
+        save_state(self._folder / STATE, done, self._net, self._mean, self._optimiser, self._key, self._best)
+
+    def _finish(self, seconds: float) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "version": __version__,
+            "torch": str(torch.__version__),
+            "device": str(self._device),
+            "minutes": round(seconds / 60, 1),
+        }
+        if self._best is not None:
+            self._mean.load_state_dict(self._best.weights)
+            said["best_iteration"] = self._best.iteration
+            self._hears.say(f"the best was that of iteration {self._best.iteration}")
+        document = self._product.write(self._folder, self._mean, said)
+        (self._folder / STATE).unlink(missing_ok=True)
+        return {"output": str(self._folder), **document}
+
+
+def check_folder(folder: Path, record: str, *, overwrite: bool, resume: bool) -> None:
+    """Refuse a folder that cannot be written into.
+
+    Args:
+        folder: Which.
+        record: The file by which a finished one is known.
+        overwrite: Whether to replace what is there.
+        resume: Whether to continue it.
+
+    Raises:
+        OutputError: It holds something already, or cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file", "give the name of a folder")
+    if (folder / record).exists() and not (overwrite or resume):
+        raise OutputError(f"{folder} holds a {Path(record).stem}", "choose another -o, or replace it with --overwrite")
+    if (folder / STATE).exists() and not (overwrite or resume):
+        raise OutputError(
+            f"{folder} holds a training that was stopped", "continue with --resume, or start again with --overwrite"
+        )
+    place = folder.resolve()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        raise OutputError(f"the folder {place} is not writable", "choose another -o")
+
+
+def discard(folder: Path, record: str) -> None:
+    """Remove what a finished training is known by, and a stopped one continues from."""
+    for name in (record, STATE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def begin_from(name: str, folder: Path) -> Model:
+    """The model that a training goes on from.
+
+    Raises:
+        UsageError: There is none, or it is the one to be written.
+        ModelError: Its record cannot be used.
+    """
+    model = find_model(name)
+    if model.folder.resolve() == folder.resolve():
+        raise UsageError(f"{folder} cannot go on from itself", "choose another -o")
+    return model
+
+
+def _trim(log: Path, done: int) -> None:
+    """Drop what a killed run logged after its last checkpoint."""
+    if not log.is_file():
+        return
+    with log.open(newline="") as file:
+        head, *rows = csv.reader(file)
+    # A full disk leaves half a row.
+    rows = [row for row in rows if len(row) == len(head) and row[-1] and int(row[0]) <= done]
+    with log.open("w", newline="") as file:
+        csv.writer(file).writerows([head, *rows])

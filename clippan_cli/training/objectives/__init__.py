@@ -1,0 +1,1 @@
+"""What a training asks of a net: losses, and the tasks that weigh them."""

@@ -1,0 +1,182 @@
+"""Stage I of CLIPPan: what the adapters learn, and how it is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clippan_cli.errors import UsageError
+from clippan_cli.fusion.consistency import back_project
+from clippan_cli.supervision.losses import alignment_loss, scene_loss, type_loss
+from clippan_cli.supervision.supervisor import DISTORTED, HRMS, MS, PAN, Supervisor
+from clippan_cli.training.data.draw import Draw
+from clippan_cli.training.data.full_tiles import Tiles
+from clippan_cli.training.data.tile_reader import TileStream
+from clippan_cli.training.loop.task import Task
+
+LOSSES = {"type": 1.0, "scene": 1.0, "fusion": 10.0}
+"""InterMCL, IntraMCL and fusion alignment, with their weights (CLIPPan's Table 3)."""
+
+REFERENCE = "bdsd-pc"
+"""What makes HRMS images for stage I."""
+
+_STEPS = 3
+
+
+def chosen_weights(said: Mapping[str, float], known: Mapping[str, float]) -> dict[str, float]:
+    """The weights of all losses.
+
+    Raises:
+        UsageError: There is no such loss, or none is left.
+    """
+    unknown = set(said) - set(known)
+    if unknown:
+        raise UsageError(f"unknown loss {sorted(unknown)[0]!r}", "known: " + ", ".join(known))
+    weights = {**known, **said}
+    if not any(weights.values()):
+        raise UsageError("all losses are switched off", "give one of them a weight")
+    return weights
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Tiles, good fusions of them, and bad ones.
+
+    Args:
+        tiles: MS and PAN.
+        hrms: ``(B, C, H, W)``.
+        distorted: ``(B, C, H, W)``.
+    """
+
+    tiles: Tiles
+    hrms: Tensor
+    distorted: Tensor
+
+
+class Adapting(Task):
+    """Three losses on the features of triplets and of bad fusions.
+
+    Args:
+        stream: The tiles of each step.
+        held: Tiles to validate on.
+        weights: Of the losses.
+        temperatures: τ_c and τ_i.
+        seed: Of what is distorted how.
+    """
+
+    checks = ("type_accuracy", "retrieval", "cosine")
+
+    def __init__(
+        self,
+        stream: TileStream,
+        held: Sequence[Tiles],
+        weights: Mapping[str, float],
+        temperatures: tuple[float, float],
+        seed: int,
+    ) -> None:
+        self._stream, self._held, self._weights = stream, held, weights
+        self._temperatures, self._seed = temperatures, seed
+        self.terms = tuple(name for name, weight in weights.items() if weight)
+
+    def draw(self, iteration: int, size: int) -> Lesson:
+        """See :meth:`Task.draw`."""
+        return lesson(self._stream(iteration, size), Draw(self._seed * 1_000_003 + iteration))
+
+    def losses(self, net: nn.Module, sample: Lesson) -> dict[str, Tensor]:
+        """See :meth:`Task.losses`."""
+        assert isinstance(net, Supervisor)
+        texts, seen = net.texts(), _seen(net, sample)
+        size = len(sample.hrms)
+        three = torch.cat(seen[:3])
+        found = {}
+        if "type" in self.terms:
+            types = torch.arange(4, device=three.device).repeat_interleave(size)
+            found["type"] = type_loss(torch.cat(seen), types, texts, self._temperatures[0])
+        if "scene" in self.terms:
+            scenes = torch.arange(size, device=three.device).repeat(3)
+            alike = sample.tiles.overlaps.to(three.device).repeat(3, 3)
+            found["scene"] = scene_loss(three, scenes, self._temperatures[1], alike)
+        if "fusion" in self.terms:
+            images = alignment_loss(net.adapters.fuse_images(seen[MS], seen[PAN]), seen[HRMS].detach())
+            made = net.adapters.fuse_texts(texts[MS : MS + 1], texts[PAN : PAN + 1])
+            found["fusion"] = images + alignment_loss(made, texts[HRMS : HRMS + 1].detach())
+        return found
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """See :meth:`Task.weights`."""
+        return dict(self._weights)
+
+    def validate(self, net: nn.Module) -> dict[str, float]:
+        """On tiles that are not learned from: is the type recognised, the place found again, the fusion foreseen?"""
+        assert isinstance(net, Supervisor)
+        lessons = [lesson(tiles, Draw(i)) for i, tiles in enumerate(self._held)]
+        seen = [torch.cat(parts) for parts in zip(*(_seen(net, each) for each in lessons), strict=True)]
+        texts = net.texts()
+        right = [
+            (part @ texts.T).argmax(1) == kind for kind, part in zip((MS, PAN, HRMS, DISTORTED), seen, strict=True)
+        ]
+        return {
+            "type_accuracy": float(torch.cat(right).float().mean()),
+            "retrieval": _retrieval(seen[MS], seen[HRMS]),
+            "cosine": float((net.adapters.fuse_images(seen[MS], seen[PAN]) * seen[HRMS]).sum(1).mean()),
+        }
+
+    def where(self, sample: Lesson) -> str:
+        """See :meth:`Task.where`."""
+        return sample.tiles.where
+
+    @property
+    def skipped(self) -> int:
+        """Scenes that could not be read to the end."""
+        return len(self._stream.lost)
+
+
+def lesson(tiles: Tiles, draw: Draw) -> Lesson:
+    """Fuse tiles well, and spoil the result."""
+    with torch.no_grad():
+        good = [back_project(site.fitted[REFERENCE].fuse(tile), tile, _STEPS) for site, tile in tiles.singly()]
+        hrms = torch.stack(good)
+        bad = [distort(one, tiles.ms_up[i], draw) for i, one in enumerate(hrms)]
+    return Lesson(tiles, hrms, torch.stack(bad))
+
+
+def distort(hrms: Tensor, ms_up: Tensor, draw: Draw) -> Tensor:
+    """One of the ways in which a fusion fails: blurred, over-sharpened, wrong colours, or detail in wrong places.
+
+    Args:
+        hrms: ``(C, H, W)``.
+        ms_up: ``(C, H, W)``, the interpolated MS.
+        draw: Which, and how much.
+    """
+    way = draw.below(4)
+    soft = F.avg_pool2d(F.pad(hrms[None], (2, 2, 2, 2), mode="reflect"), 5, 1)[0]
+    if way == 0:
+        return soft
+    if way == 1:
+        return hrms + draw.uniform(1.0, 2.0) * (hrms - soft)
+    if way == 2:
+        gains = (0.35 * draw.normal(len(hrms), 1, 1)).exp()
+        return hrms * gains.to(hrms)
+    moves = [(2 + draw.below(4)) * (1 if draw.chance(0.5) else -1) for _ in range(2)]
+    return ms_up + (hrms - ms_up).roll(moves, (1, 2))
+
+
+def _seen(net: Supervisor, sample: Lesson) -> list[Tensor]:
+    """Features of MS, PAN, HRMS and of what is distorted."""
+    tiles = sample.tiles
+    return [
+        net.see_bands(tiles.bands(tiles.ms_up), "ms"),
+        net.see_pan(tiles.pans(tiles.pan)),
+        net.see_bands(tiles.bands(sample.hrms), "hrms"),
+        net.see_bands(tiles.bands(sample.distorted), "hrms"),
+    ]
+
+
+def _retrieval(first: Tensor, second: Tensor) -> float:
+    """How often the nearest of the second shows the same place."""
+    nearest = (first @ second.T).argmax(1)
+    return float((nearest == torch.arange(len(first), device=first.device)).float().mean())

@@ -1,0 +1,165 @@
+"""Stage II of CLIPPan: the losses at full resolution, and how a network stands beside formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clippan_cli.fusion.consistency import back_project
+from clippan_cli.supervision.supervisor import Supervisor
+from clippan_cli.training.data.full_tiles import Tiles
+from clippan_cli.training.data.surveyed_scenes import Site
+from clippan_cli.training.data.tile_reader import TileStream
+from clippan_cli.training.loop.task import Task
+from clippan_cli.training.objectives.simulated import fused
+from clippan_cli.training.objectives.with_truth import back_projected
+from clippan_cli.training.objectives.without_truth import (
+    imitation_loss,
+    judge,
+    quality_loss,
+    spatial_loss,
+    spectral_loss,
+    structural_loss,
+)
+from clippan_cli.training.options import TrainOptions
+from clippan_cli.training.products.page import PICTURES, draw_page, draw_tile, pictures
+
+LOSSES = {"language": 0.05, "spectral": 1.0, "spatial": 0.0, "quality": 0.2, "structure": 0.2, "teacher": 0.2}
+"""L_d, L_spec, L_spat, L_QNR, λ-PNN's structure and the teacher, with their weights (CLIPPan's Table 2).
+
+The teacher is for networks that begin anew: one that begins as its own teacher would only be held back.
+"""
+
+ANCHORS = ("mtf-glp-hpm-r", "gsa")
+"""Classical methods that a validation stands beside."""
+
+_WARM = (0.2, 0.4)
+
+_INDICES = ("hqnr", "d_rho", "r_ergas")
+
+
+class FullResolution(Task):
+    """The losses of stage II, and how a network stands beside interpolation and formulas on tiles kept aside.
+
+    Args:
+        stream: The tiles of each step.
+        held: Tiles to validate on.
+        supervisor: On its device; None for none.
+        weights: Of the losses.
+        options: The rest.
+        init: The network as it begins, if it has learned something before.
+    """
+
+    def __init__(
+        self,
+        stream: TileStream,
+        held: Sequence[Tiles],
+        supervisor: Supervisor | None,
+        weights: Mapping[str, float],
+        options: TrainOptions,
+        init: nn.Module | None,
+    ) -> None:
+        self._stream, self._held, self._supervisor = stream, held, supervisor
+        self._weights, self._options = weights, options
+        self.terms = tuple(name for name, weight in weights.items() if weight)
+        self.checks = (*_INDICES, *(("validation_language",) if supervisor is not None else ()))
+        self.beside: dict[str, dict[str, float]] = {}
+        with torch.no_grad():
+            for name in ("exp", *ANCHORS) if held else ():
+                self.beside[name] = _means([self._judged(self._classical(name, tiles), tiles) for tiles in held])
+            if init is not None and held:
+                self.beside["init"] = self.validate(init)
+
+    def draw(self, iteration: int, size: int) -> Tiles:
+        """See :meth:`Task.draw`."""
+        return self._stream(iteration, size)
+
+    def losses(self, net: nn.Module, sample: Tiles) -> dict[str, Tensor]:
+        """See :meth:`Task.losses`."""
+        out = self._out(net, sample)
+        found = {
+            "spectral": lambda: spectral_loss(out, sample, self._options.degradation),
+            "spatial": lambda: spatial_loss(out, sample),
+            "quality": lambda: quality_loss(out, sample),
+            "structure": lambda: structural_loss(out, sample),
+            "teacher": lambda: imitation_loss(out, self._taught(sample), sample),
+            "language": lambda: self._language(out, sample).mean(),
+        }
+        return {name: found[name]() for name in self.terms}
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """The language's rises when there is something to see, the teacher's falls to 0."""
+        begin, end = _WARM
+        rise = min(1.0, max(0.0, (progress - begin) / (end - begin)))
+        fall = 1.0 if self._options.keep_teacher else 1 - progress
+        shares = {"language": rise, "teacher": fall}
+        return {name: weight * shares.get(name, 1.0) for name, weight in self._weights.items()}
+
+    def validate(self, net: nn.Module) -> dict[str, float]:
+        """Means over the tiles kept aside."""
+        return _means([self._judged(self._out(net, tiles), tiles) for tiles in self._held])
+
+    def score(self, found: Mapping[str, float]) -> float:
+        """How much worse than the better formula, on three indices alike (logarithms)."""
+        theirs = [self.beside[name] for name in ANCHORS]
+        parts = [_loss(name, found[name]) - min(_loss(name, row[name]) for row in theirs) for name in _INDICES]
+        return sum(parts) / len(parts)
+
+    def where(self, sample: Tiles) -> str:
+        """See :meth:`Task.where`."""
+        return sample.where
+
+    def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
+        """Before, after and PAN, as the training goes on; and the page that shows them."""
+        tiles = self._held[0]
+        draw_tile(self._out(net, tiles)[0], tiles, folder / PICTURES / f"{done:06}.png")
+        draw_page(folder, {**self.beside, "model": {name: found[name] for name in self.checks}})
+
+    def clear(self, folder: Path) -> None:
+        """See :meth:`Task.clear`."""
+        for path in pictures(folder):
+            path.unlink()
+
+    @property
+    def skipped(self) -> int:
+        """Scenes that could not be read to the end."""
+        return len(self._stream.lost)
+
+    def _out(self, net: nn.Module, tiles: Tiles) -> Tensor:
+        return back_projected(fused(net, tiles), tiles, self._options.consistency)
+
+    def _judged(self, out: Tensor, tiles: Tiles) -> dict[str, float]:
+        row = judge(out, tiles)
+        if self._supervisor is not None:
+            row["validation_language"] = float(self._language(out, tiles))
+        return row
+
+    def _language(self, out: Tensor, tiles: Tiles) -> Tensor:
+        assert self._supervisor is not None
+        return self._supervisor.directional(tiles.bands(out), tiles.bands(tiles.ms_up), tiles.pans(tiles.pan))
+
+    def _taught(self, tiles: Tiles) -> Tensor:
+        with torch.no_grad():
+            return torch.stack([self._product(site, "teacher", tile) for site, tile in tiles.singly()])
+
+    def _classical(self, name: str, tiles: Tiles) -> Tensor:
+        if name == "exp":
+            return tiles.ms_up
+        return torch.stack([self._product(site, name, tile) for site, tile in tiles.singly()])
+
+    def _product(self, site: Site, name: str, tile: Any) -> Tensor:
+        return back_project(site.fitted[name].fuse(tile), tile, self._options.consistency)
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def _loss(name: str, value: float) -> float:
+    apart = 1 - value if name == "hqnr" else value
+    return math.log(max(1e-6, apart)) if math.isfinite(apart) else math.inf
