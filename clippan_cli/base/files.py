@@ -20,3 +20,21 @@ def check_parent(path: Path) -> None:
         raise OutputError(
             f"the folder {path.parent} is not writable", "choose another folder, or change its permissions"
         )
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole, or as it was, whatever happens: beside it, to the disk, then renamed.
+
+    Raises:
+        OSError: It cannot be written; nothing is left beside it.
+    """
+    fresh = path.with_name(path.name + ".new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise

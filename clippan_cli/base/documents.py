@@ -1,0 +1,63 @@
+"""Documents: frozen dataclasses inside, JSON at the edge, and the schema that says what the JSON looks like."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+_Document = TypeVar("_Document")
+
+Plain = bool | int | float | str | None | list[Any] | dict[str, Any]
+"""What JSON and TOML can hold: the value of an option, as it is written down."""
+
+
+def as_plain(document: Any) -> Any:
+    """Turn a document into dictionaries, lists and numbers; a number that JSON lacks becomes its name, as ``"nan"``."""
+    return _finite(msgspec.to_builtins(document))
+
+
+def as_json(document: Any) -> str:
+    """Turn a document into text, two spaces a level."""
+    return json.dumps(as_plain(document), indent=2, allow_nan=False)
+
+
+def from_plain(kind: type[_Document], plain: Any) -> _Document:
+    """Make a document of what :func:`as_plain` made; keys that it does not know are passed over.
+
+    Raises:
+        ValueError: Something is missing or of another type.
+    """
+    return msgspec.convert(plain, kind)
+
+
+def read_json(kind: type[_Document], path: Path) -> _Document:
+    """Read a document from a JSON file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It holds no such document.
+    """
+    return from_plain(kind, json.loads(path.read_text("utf-8")))
+
+
+def schema(kind: type[Any], title: str) -> dict[str, Any]:
+    """Return the JSON schema (2020-12) of a document.
+
+    Args:
+        kind: The dataclass.
+        title: The document's name.
+    """
+    found: dict[str, Any] = msgspec.json.schema(kind)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **found}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

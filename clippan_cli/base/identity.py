@@ -1,0 +1,42 @@
+"""What two parts of one run must have in common, so that a resumed run never mixes two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from clippan_cli.errors import ClippanError
+
+Key = Mapping[str, Any]
+"""What identifies a run: options, inputs, weights and algorithms, as JSON can hold them."""
+
+
+def check_same(former: Key, now: Key, what: str, error: type[ClippanError]) -> None:
+    """Compare the keys of two parts of a run.
+
+    Args:
+        former: The key that the first part wrote.
+        now: The key of the part that wants to go on.
+        what: The file or folder that the first part left.
+        error: What to raise.
+
+    Raises:
+        ClippanError: The keys differ, and in what.
+    """
+    ours = json.loads(json.dumps(now))
+    apart = [
+        f"another {name}: {_short(former.get(name))}, not {_short(value)}"
+        for name, value in ours.items()
+        if former.get(name) != value
+    ]
+    if apart:
+        raise error(
+            f"{what} belongs to another run, made with {'; '.join(apart)}",
+            "repeat the inputs and options of the first run, or start again with `overwrite`",
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
