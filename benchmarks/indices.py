@@ -27,7 +27,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 from scipy import ndimage
 
-from clippan_cli import Options, assess, sharpen
+from clippan_cli import SharpenOptions, assess, sharpen
 from clippan_cli.errors import InputError
 
 Image = NDArray[np.float32]
@@ -100,14 +100,14 @@ def _scene(folder: Path) -> dict[str, dict[str, float]]:
     found = {}
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / "hrms.tif"
-        record = sharpen([ms], pan, path, Options(dtype="float32", dst_nodata=float("nan")))
+        record = sharpen([ms], pan, path, SharpenOptions(dtype="float32", dst_nodata=float("nan")))
         with rasterio.open(path) as source:
             good, profile = source.read(), source.profile
         changes: dict[str, Callable[[Image, float], Image]] = {"good": lambda x, _: x}
         changes |= {name: change for name, (change, _) in DAMAGE.items()}
         for name, change in changes.items():
             with rasterio.open(path, "w", **profile) as target:
-                target.write(change(good, record["geometry"]["ratio"][0]).astype(np.float32))
+                target.write(change(good, record.geometry.ratio[0]).astype(np.float32))
             document = assess([ms], pan, str(path))
             rows = {row["role"]: row for row in document["candidates"]}
             found[name] = _numbers(rows["result"]["full"])

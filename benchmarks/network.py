@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from clippan_cli.base.device import choose_device
+from clippan_cli.base.machine import choose_device
 from clippan_cli.base.memory import Memory
 from clippan_cli.fusion.registry import DEFAULT
 from clippan_cli.modelstore.model import find_model

@@ -18,14 +18,15 @@ from typing import Any
 
 import torch
 
-from clippan_cli.base.device import choose_device
 from clippan_cli.base.listener import Deaf
+from clippan_cli.base.machine import choose_device
 from clippan_cli.base.memory import Memory
 from clippan_cli.fusion.registry import DEFAULT
 from clippan_cli.modelstore.model import find_model
 from clippan_cli.modelstore.supervisor import load_supervisor
 from clippan_cli.networks.registry import network
-from clippan_cli.training.data.surveyed_scenes import open_sites
+from clippan_cli.opening.options import SceneOptions
+from clippan_cli.training.data.surveyed_scenes import survey_scenes
 from clippan_cli.training.data.tile_reader import TileStream
 from clippan_cli.training.loop.distributed import Group
 from clippan_cli.training.objectives.stage_two import LOSSES, FullResolution
@@ -84,11 +85,12 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
-    Memory(8 << 30)
+    Memory(8 << 30).__enter__()
     supervisor = load_supervisor(arguments.supervisor).on(device)
     side = supervisor.encoder.side
     plain = {name: weight for name, weight in LOSSES.items() if name != "teacher"}
-    sites = open_sites([arguments.scenes], side, taught_by(TrainOptions(), {"teacher": 0.0}, device), Deaf())
+    methods = taught_by(TrainOptions(), {"teacher": 0.0}, device)
+    sites = survey_scenes([arguments.scenes], side, methods, SceneOptions(), Deaf())
     net: Any = find_model(arguments.init).load()
     if arguments.backbone:
         net = network(arguments.backbone, len(sites[0].wavelengths))
@@ -97,9 +99,19 @@ def main() -> None:
     print(f"{'':<18}{'tiles':>9}{'forward':>9}{'backward':>9}{'all':>9}  seconds a step")
     totals = {}
     for name, watched in (("without CLIP", None), ("with CLIP", supervisor)):
-        stream = TileStream(sites, side, arguments.batch, 0, arguments.jobs, Group(device=device), Deaf())
+        stream = TileStream(
+            sites=sites,
+            side=side,
+            batch=arguments.batch,
+            seed=0,
+            workers=arguments.jobs,
+            group=Group(device=device),
+            hears=Deaf(),
+        )
         weights = {**plain, "teacher": 0.0, "language": plain["language"] if watched else 0.0}
-        task = FullResolution(stream, [], watched, weights, TrainOptions(), None)
+        task = FullResolution(
+            stream=stream, held=[], supervisor=watched, weights=weights, options=TrainOptions(), init=None
+        )
         found = steps(task, net, arguments.steps, arguments.batch, device)
         totals[name] = sum(found.values())
         cells = "".join(f"{found[part]:9.3f}" for part in ("tiles", "forward", "backward"))

@@ -5,49 +5,68 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from clippan_cli.assessment.assess import assess
+    from clippan_cli.assessment.options import AssessOptions
+    from clippan_cli.base.machine import MachineOptions
+    from clippan_cli.base.version import __version__
+    from clippan_cli.opening.options import SceneOptions
+    from clippan_cli.sharpening.options import SharpenOptions
+    from clippan_cli.sharpening.sharpen import explain, sharpen
+    from clippan_cli.training.ablate import ablate
+    from clippan_cli.training.adapt import adapt
+    from clippan_cli.training.options import (
+        AblateOptions,
+        AdaptOptions,
+        ClipOptions,
+        PretrainOptions,
+        TrainOptions,
+        TuneOptions,
+    )
+    from clippan_cli.training.pretrain import pretrain
+    from clippan_cli.training.train import train
+    from clippan_cli.training.tune import tune
 
 __all__ = [
+    "AblateOptions",
     "AdaptOptions",
     "AssessOptions",
-    "Options",
+    "ClipOptions",
+    "MachineOptions",
     "PretrainOptions",
+    "SceneOptions",
+    "SharpenOptions",
     "TrainOptions",
+    "TuneOptions",
     "__version__",
+    "ablate",
     "adapt",
     "assess",
     "explain",
     "pretrain",
     "sharpen",
     "train",
+    "tune",
 ]
 
-if TYPE_CHECKING:
-    from clippan_cli.assessment.assess import assess
-    from clippan_cli.assessment.options import AssessOptions
-    from clippan_cli.sharpening.options import Options
-    from clippan_cli.sharpening.sharpen import explain, sharpen
-    from clippan_cli.training.adapt import adapt
-    from clippan_cli.training.options import AdaptOptions, PretrainOptions, TrainOptions
-    from clippan_cli.training.pretrain import pretrain
-    from clippan_cli.training.train import train
-
 _HOMES = {
-    "AdaptOptions": "clippan_cli.training.options",
-    "adapt": "clippan_cli.training.adapt",
-    "TrainOptions": "clippan_cli.training.options",
-    "train": "clippan_cli.training.train",
-    "AssessOptions": "clippan_cli.assessment.options",
-    "assess": "clippan_cli.assessment.assess",
-    "Options": "clippan_cli.sharpening.options",
-    "PretrainOptions": "clippan_cli.training.options",
-    "pretrain": "clippan_cli.training.pretrain",
-    "explain": "clippan_cli.sharpening.sharpen",
-    "sharpen": "clippan_cli.sharpening.sharpen",
+    "AssessOptions": "assessment.options",
+    "MachineOptions": "base.machine",
+    "SceneOptions": "opening.options",
+    "SharpenOptions": "sharpening.options",
+    "__version__": "base.version",
+    "ablate": "training.ablate",
+    "adapt": "training.adapt",
+    "assess": "assessment.assess",
+    "explain": "sharpening.sharpen",
+    "pretrain": "training.pretrain",
+    "sharpen": "sharpening.sharpen",
+    "train": "training.train",
+    "tune": "training.tune",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'training.options')}"), name)

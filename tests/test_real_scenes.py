@@ -12,7 +12,7 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from clippan_cli import Options, sharpen
+from clippan_cli import SharpenOptions, sharpen
 from clippan_cli.physics.operators import Operators
 from clippan_cli.scene.pair import open_pair
 from tests.conftest import REAL
@@ -33,7 +33,7 @@ def test_sharpens(folder: Path, tmp_path: Path) -> None:
         assert made.dtypes == coarse.dtypes
         assert made.descriptions == coarse.descriptions or not any(coarse.descriptions)
     interpolated = tmp_path / "exp.tif"
-    sharpen([ms], pan, interpolated, Options(method="exp", consistency=0))
+    sharpen([ms], pan, interpolated, SharpenOptions(method="exp", consistency=0))
     # On 32 MS pixels a side the edges weigh too much for the usual bound.
     bound = 0.6 if min(coarse.shape) > 32 else 0.7
     assert (inconsistency(out, ms, pan, record) < bound * inconsistency(interpolated, ms, pan, record)).all()
@@ -47,7 +47,7 @@ def inconsistency(path: Path, ms: str, pan: str, record: dict[str, Any]) -> NDAr
     assert bool(valid.any())
     with open_pair([ms], pan) as pair:
         pixels, ms_valid = pair.ms.read(pair.ms.grid.box)
-        phases = tuple((row, col) for row, col in record["geometry"]["phases_used"])
+        phases = tuple((row, col) for row, col in record.geometry.phases_used)
         sampling = replace(pair.sampling, phases=phases)
         operators = Operators(sampling, pair.pan.grid.box, pair.ms.grid.box, dtype=torch.float64)
     seen = operators.down(torch.where(valid, fused, 0), valid[None])

@@ -28,22 +28,25 @@ from clippan_cli.assessment.maps import write_maps
 from clippan_cli.assessment.options import AssessOptions
 from clippan_cli.assessment.reduced import write_reduced
 from clippan_cli.assessment.verdict import remarks, verdict
+from clippan_cli.base.documents import as_plain
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.base.listener import Deaf, Listener
+from clippan_cli.base.machine import use_machine
 from clippan_cli.base.pipeline import Clock
+from clippan_cli.base.version import versions
 from clippan_cli.errors import InputError
-from clippan_cli.fusion.consistency import DEFAULT_CONSISTENCY, total_halo
+from clippan_cli.fusion.consistency import total_halo
 from clippan_cli.fusion.method import Method, Statistics
 from clippan_cli.fusion.moments import Moments
-from clippan_cli.fusion.registry import CLASSICAL, method
+from clippan_cli.fusion.registry import CLASSICAL, CONSISTENCY, method
 from clippan_cli.metrics.blocks import BLOCK
-from clippan_cli.opening.statistics import gather, no_moments
+from clippan_cli.opening.record import describe_raster, describe_scene
+from clippan_cli.opening.scene import Scene, open_scene
+from clippan_cli.opening.statistics import gather
 from clippan_cli.opening.survey import Survey, survey
-from clippan_cli.scene.pair import Pair
+from clippan_cli.scene.find import SceneFiles
 from clippan_cli.scene.raster import Raster
-from clippan_cli.sharpening.job import Job, prepared
-from clippan_cli.sharpening.options import Options
-from clippan_cli.sharpening.record import describe_raster, describe_scene, versions
+from clippan_cli.sharpening.job import chosen_bands
 
 SCHEMA_VERSION = 1
 
@@ -85,9 +88,15 @@ def assess(
     options, hears = options or AssessOptions(), listener or Deaf()
     check_options(options, hrms, [*ms, pan])
     # Windows look beyond their edges: the blocks of two rows of windows should stay at hand.
-    cache = options.memory // _CACHED
-    with prepared(ms, pan, _scene_options(options), hears, cache) as job, ExitStack() as stack:
-        work = _Assessing(job, options, hrms, hears, stop or Event(), stack)
+    cache = options.machine.memory // _CACHED
+    # DLPan's convention has a phase of its own.
+    how = replace(options.scene, register="off") if options.convention == "dlpan" else options.scene
+    with (
+        use_machine(options.machine, cache) as machine,
+        open_scene(SceneFiles(Path(pan).stem, tuple(ms), pan), how, machine, hears) as scene,
+        ExitStack() as stack,
+    ):
+        work = _Assessing(scene, options, hrms, hears, stop or Event(), stack)
         document = work.run()
         document["timing"] = work.timing(began)
         if options.maps is not None:
@@ -102,29 +111,12 @@ def assess(
         return document
 
 
-def _scene_options(options: AssessOptions) -> Options:
-    register = "off" if options.convention == "dlpan" else options.register
-    return Options(
-        method=EXP,
-        consistency=0,
-        register=register,
-        sensor=options.sensor,
-        mtf_gain=options.mtf_gain,
-        src_nodata=options.src_nodata,
-        bands=options.bands,
-        warp=options.warp,
-        memory=options.memory,
-        jobs=options.jobs,
-        device=options.device,
-    )
-
-
 @dataclass
 class Pictured:
     """What pictures are drawn from.
 
     Args:
-        job: The scene.
+        scene: The scene.
         judge: Renders windows.
         findings: Of the pass at full resolution.
         lattice: Its windows.
@@ -132,7 +124,7 @@ class Pictured:
         bands: The MS bands that the candidates hold.
     """
 
-    job: Job
+    scene: Scene
     judge: Judge
     findings: Findings
     lattice: Lattice
@@ -144,20 +136,20 @@ class _Assessing:
     """The making of one assessment."""
 
     def __init__(
-        self, job: Job, options: AssessOptions, hrms: str | None, hears: Listener, stop: Event, stack: ExitStack
+        self, scene: Scene, options: AssessOptions, hrms: str | None, hears: Listener, stop: Event, stack: ExitStack
     ) -> None:
-        self._job, self._options, self._hears, self._stop, self._stack = job, options, hears, stop, stack
+        self._scene, self._options, self._hears, self._stop, self._stack = scene, options, hears, stop, stack
         self._methods: dict[str, Method] = {}
         self._clock = Clock()
-        self._bands = job.chosen
+        self._bands = chosen_bands(options.bands, scene.pair.ms)
         self._image: tuple[Raster, Box] | None = None
         self._truth: tuple[Raster, Box] | None = None
-        nodata = options.src_nodata
+        nodata = options.scene.src_nodata
         if hrms is not None:
-            self._image = open_image(stack, hrms, job.pair, self._bands, nodata, "the image")
+            self._image = open_image(stack, hrms, scene.pair, self._bands, nodata, "the image")
             self._check_unit(*self._image, "the image")
         if options.reference is not None:
-            self._truth = open_image(stack, options.reference, job.pair, self._bands, nodata, "the reference")
+            self._truth = open_image(stack, options.reference, scene.pair, self._bands, nodata, "the reference")
             self._check_unit(*self._truth, "the reference")
             if self._image is not None and self._truth[1] != self._image[1]:
                 raise InputError(
@@ -168,24 +160,24 @@ class _Assessing:
         self.pictured: Pictured | None = None
 
     def _check_unit(self, raster: Raster, area: Box, what: str) -> None:
-        check_unit(raster, what, area, self._job.pair, self._job.known.samples, self._bands)
+        check_unit(raster, what, area, self._scene.pair, self._scene.known.samples, self._bands)
 
     def run(self) -> dict[str, Any]:
         """Judge at full resolution, one scale down, or both."""
-        job = self._job
+        scene = self._scene
         document: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            **_scene(job),
+            "versions": as_plain(versions()),
+            **as_plain(describe_scene(scene)),
         }
         document["inputs"] |= {
-            "hrms": None if self._image is None else describe_raster(self._image[0]),
-            "reference": None if self._truth is None else describe_raster(self._truth[0]),
+            "hrms": None if self._image is None else as_plain(describe_raster(self._image[0])),
+            "reference": None if self._truth is None else as_plain(describe_raster(self._truth[0])),
         }
         document |= {"blocks": None, "windows": None, "convention": None, "reduced": None}
         document["consistency"] = self._options.consistency
-        document["bands"] = [job.pair.ms.bands[k].name or f"band {k + 1}" for k in self._bands]
+        document["bands"] = [scene.pair.ms.bands[k].name or f"band {k + 1}" for k in self._bands]
         rows = self._rows()
         document["candidates"] = rows
         extremes = {"lowest": 0, "highest": 0, "pixels": 0}
@@ -220,7 +212,7 @@ class _Assessing:
 
     def _rows(self) -> list[dict[str, Any]]:
         """Who is judged: the image or the methods first, the anchors last."""
-        classical = _named(CLASSICAL, DEFAULT_CONSISTENCY)
+        classical = _named(CLASSICAL, CONSISTENCY)
         if self._image is not None:
             name = Path(self._image[0].name).name
             name = f"{name} (the image)" if name in (classical, EXP) else name
@@ -239,13 +231,13 @@ class _Assessing:
 
     def _full(self, document: dict[str, Any], rows: list[dict[str, Any]]) -> Findings:
         """Full resolution."""
-        job = self._job
-        known = job.known
-        area = self._image[1] if self._image else self._truth[1] if self._truth else job.pair.pan.grid.box
+        scene = self._scene
+        known = scene.known
+        area = self._image[1] if self._image else self._truth[1] if self._truth else scene.pair.pan.grid.box
         convention: Convention
         if self._options.convention == "dlpan":
-            convention = DlpanConvention(job.pair, self._bands, known.scale, self._options.memory)
-            known = replace(known, sampling=convention.sampling)
+            convention = DlpanConvention(scene.pair, self._bands, known.scale, self._options.machine.memory)
+            scene = replace(scene, known=replace(known, sampling=convention.sampling))
         else:
             convention = SceneConvention(known.sampling, self._bands)
         truth = None
@@ -255,7 +247,7 @@ class _Assessing:
             truth = Truth(FromFile("truth", *self._truth), inside, peak)
         images = () if self._image is None else (FromFile(rows[0]["name"], *self._image),)
         methods = [row for row in rows if row["method"] is not None]
-        case, judge = self._case(job.pair, known, convention, area, images, methods, truth)
+        case, judge = self._case(scene, convention, area, images, methods, truth)
         found = self._judged(judge, case, "assessing")
         self._refuse_empty(found, rows)
         ratio = convention.sampling.ratio[0]
@@ -286,21 +278,24 @@ class _Assessing:
             *case.everywhere,
             *(each for each in case.anchors if self._image is None or each.name != EXP),
         ]
-        self.pictured = Pictured(job, judge, found, case.lattice, tuple(shown), self._bands)
+        self.pictured = Pictured(scene, judge, found, case.lattice, tuple(shown), self._bands)
         return found
 
     def _reduced(self, document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         """One scale down, where the measured MS is the truth."""
-        job = self._job
+        scene = self._scene
         with TemporaryDirectory(prefix="clippan-") as folder:
             self._hears.say("degrading MS and PAN by Wald's protocol")
-            with write_reduced(job.pair, job.known.sampling, Path(folder)) as pair:
-                known = survey(pair, "off", job.plan.workers)
+            with write_reduced(scene.pair, scene.sampling, Path(folder)) as pair:
+                known = survey(pair, "off", scene.machine.workers)
+                small = replace(scene, pair=pair, known=known)
                 convention = SceneConvention(known.sampling, self._bands)
                 area = pair.pan.grid.box
-                peak = peak_of(job.pair.ms, job.known.scale)
-                truth = Truth(FromFile("truth", job.pair.ms, area, self._bands), _shrunk(area, convention.border), peak)
-                case, judge = self._case(pair, known, convention, area, (), rows, truth, blind=True)
+                peak = peak_of(scene.pair.ms, scene.known.scale)
+                truth = Truth(
+                    FromFile("truth", scene.pair.ms, area, self._bands), _shrunk(area, convention.border), peak
+                )
+                case, judge = self._case(small, convention, area, (), rows, truth, blind=True)
                 found = self._judged(judge, case, "assessing one scale down")
                 for row in rows:
                     row["reduced"], row["reduced_by_band"] = truth_indices(
@@ -316,8 +311,7 @@ class _Assessing:
 
     def _case(
         self,
-        pair: Pair,
-        known: Survey,
+        scene: Scene,
         convention: Convention,
         area: Box,
         images: tuple[Candidate, ...],
@@ -327,20 +321,20 @@ class _Assessing:
         blind: bool = False,
     ) -> tuple[Case, Judge]:
         """Fit the methods, lay out the windows."""
-        job, options = self._job, self._options
+        options, pair, known = self._options, scene.pair, scene.known
         halos = [self._halo(row, known) for row in rows]
         bands = pair.ms.count
         side = window_side(
             bands,
             max(halos) + convention.reach,
-            job.plan.workers,
-            options.memory,
+            scene.machine.workers,
+            options.machine.memory,
             len(images) + len(rows),
             max(0 if row["method"] == EXP else self._method(row["method"]).planes(known.sampling) for row in rows),
         )
         lattice = cut(area, convention.sampling, pair.ms.grid.shape, side)
         chosen = lattice.spread(ANCHOR_PIXELS // side**2, lambda cell: holds_blocks(pair, convention, images, cell))
-        moments = self._moments(pair, known, rows, lattice, chosen)
+        moments = self._moments(scene, rows, lattice, chosen)
         anchors = tuple(
             Interpolated(EXP)
             if row["method"] == EXP
@@ -366,42 +360,33 @@ class _Assessing:
         )
         limits = None if self._image is None else whole_type(self._image[0])
         edges = None if self._image is None else self._ranges(known)
-        return case, Judge(case, job.device, job.plan.workers, job.memory, limits, edges, self._stop)
+        return case, Judge(
+            case, scene.machine.device, scene.machine.workers, scene.machine.memory, limits, edges, self._stop
+        )
 
     def _ranges(self, known: Survey) -> NDArray[np.float64]:
-        return ranges(known.samples, known.scale, self._bands, BINS, integer=self._job.pair.ms.integer)
+        return ranges(known.samples, known.scale, self._bands, BINS, integer=self._scene.pair.ms.integer)
 
     def _moments(
-        self, pair: Pair, known: Survey, rows: Sequence[dict[str, Any]], lattice: Lattice, chosen: Sequence[Cell]
+        self, scene: Scene, rows: Sequence[dict[str, Any]], lattice: Lattice, chosen: Sequence[Cell]
     ) -> Moments:
-        """What all methods ask for, in one pass; over the chosen windows where they are not all."""
+        """Gather what all methods ask for, in one pass; over the chosen windows where they are not all."""
         features = tuple(dict.fromkeys(name for row in rows for name in self._method(row["method"]).features))
-        if not features:
-            return no_moments(pair.ms.count)
         cores = None if len(chosen) == len(lattice.cells) else [cell.ms for cell in chosen]
-        areas = [lattice.common] if cores is None else cores
-        self._hears.begin("statistics", sum(area.shape[0] * area.shape[1] for area in areas))
-        return gather(
-            pair,
-            known,
-            features,
-            side=1024,
-            workers=self._job.plan.workers,
-            device=self._job.device,
-            clock=self._clock,
-            progress=self._hears.advance,
-            cores=cores,
-        )
+        if features:
+            areas = [lattice.common] if cores is None else cores
+            self._hears.begin("statistics", sum(area.pixels for area in areas))
+        return gather(scene, features, clock=self._clock, progress=self._hears.advance, cores=cores)
 
     def _method(self, name: str) -> Method:
         """Each is made once: a model reads its weights."""
         if name not in self._methods:
-            self._methods[name] = method(name, self._job.device)
+            self._methods[name] = method(name, self._scene.machine.device)
         return self._methods[name]
 
     def _steps(self, row: dict[str, Any]) -> int:
         """The anchor is always the same; what the user compares ends as the user says."""
-        return DEFAULT_CONSISTENCY if row["role"] == "classical" else self._options.consistency
+        return CONSISTENCY if row["role"] == "classical" else self._options.consistency
 
     def _halo(self, row: dict[str, Any], known: Survey) -> int:
         return 0 if row["method"] == EXP else total_halo(self._method(row["method"]), known.sampling, self._steps(row))
@@ -426,7 +411,7 @@ class _Assessing:
             "read": round(self._clock.read, 3),
             "compute": round(self._clock.compute, 3),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            "threads": self._job.plan.workers,
+            "threads": self._scene.machine.workers,
             "processors": os.cpu_count(),
         }
 
@@ -435,15 +420,8 @@ class _Assessing:
         assert self.pictured is not None
         name = self.pictured.candidates[0].name
         return write_maps(
-            folder, self.pictured.findings.maps[name], self._job.pair.pan.grid.crop(self.pictured.lattice.area)
+            folder, self.pictured.findings.maps[name], self._scene.pair.pan.grid.crop(self.pictured.lattice.area)
         )
-
-
-def _scene(job: Job) -> dict[str, Any]:
-    """What was found out about the scene, without what only sharpening needs."""
-    document = describe_scene(job)
-    document.pop("options")
-    return document
 
 
 def _named(name: str, consistency: int) -> str:

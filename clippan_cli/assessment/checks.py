@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clippan_cli.assessment.maps import TITLES
-from clippan_cli.assessment.options import CONVENTIONS, AssessOptions
+from clippan_cli.assessment.options import CONVENTIONS, AssessOptions, check_methods
 from clippan_cli.base.files import check_parent
 from clippan_cli.errors import OutputError, UsageError
 from clippan_cli.fusion.registry import method
@@ -24,6 +24,7 @@ def check_options(options: AssessOptions, hrms: str | None, inputs: Sequence[str
         UsageError: The options contradict one another.
         OutputError: The report or the maps cannot be written.
     """
+    check_methods(options)
     if options.convention not in CONVENTIONS:
         raise UsageError(f"unknown convention {options.convention!r}", "known: " + ", ".join(CONVENTIONS))
     if hrms is None and not options.methods:
@@ -37,13 +38,13 @@ def check_options(options: AssessOptions, hrms: str | None, inputs: Sequence[str
             "leave it out: clippan assess ms.tif pan.tif --compare … or --reduced --method …",
         )
     if options.convention == "dlpan" and options.reduced:
-        raise UsageError("one scale down the scene's own convention holds", "leave out --convention dlpan")
-    if options.convention == "dlpan" and options.register != "auto":
-        raise UsageError("DLPan's convention has a phase of its own: --register has no place in it", "leave out one")
+        raise UsageError("one scale down the scene's own convention holds", "leave out `convention=dlpan`")
+    if options.convention == "dlpan" and options.scene.register != "auto":
+        raise UsageError("DLPan's convention has a phase of its own: `register` has no place in it", "leave out one")
     if options.reduced and options.reference is not None:
-        raise UsageError("one scale down MS is the truth: --reference is for full resolution", "leave out one of them")
+        raise UsageError("one scale down MS is the truth: `reference` is for full resolution", "leave out one of them")
     if options.reduced and options.maps is not None:
-        raise UsageError("there are no maps one scale down", "leave out --maps, or --reduced")
+        raise UsageError("there are no maps one scale down", "leave out `maps`, or `reduced`")
     for name in options.methods:
         method(name)
     taken = [*inputs, *filter(None, (hrms, options.reference))]
@@ -69,7 +70,7 @@ def check_report(report: str, taken: Sequence[str], *, overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"{path} is a folder", "give the name of an HTML file")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists", "choose another name, or replace it with --overwrite")
+        raise OutputError(f"{path} exists", "choose another name, or replace it with `overwrite`")
     check_parent(path)
 
 
@@ -82,7 +83,7 @@ def _check_folder(folder: Path, taken: Sequence[str], *, overwrite: bool) -> Non
         path = folder / f"{key}.tif"
         _refuse_taken(path, taken)
         if path.exists() and not overwrite:
-            raise OutputError(f"{path} exists", "choose another folder, or replace it with --overwrite")
+            raise OutputError(f"{path} exists", "choose another folder, or replace it with `overwrite`")
 
 
 def _refuse_taken(path: Path, taken: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,7 @@ def write_reduced(pair: Pair, sampling: Sampling, folder: Path) -> Pair:
         target.descriptions = [band.name for band in pair.ms.bands]
         for box in _boxes(shape, max(16, int(_STEP / max(ratio)))):
             target.write(_ms(pair.ms, stated, box), window=_window(box))
-    reduced = open_pair([str(ms_path)], str(pan_path), sensor=pair.sensor.id)
-    reduced.sampling = stated
-    return reduced
+    return replace(open_pair([str(ms_path)], str(pan_path), sensor=pair.sensor.id), sampling=stated)
 
 
 def _pan(pair: Pair, sampling: Sampling, box: Box) -> Any:

@@ -66,16 +66,16 @@ _NONE: dict[str, Any] = {"places": [], "maps": [], "look": None, "histograms": [
 
 def _pictures(pictured: Pictured) -> dict[str, Any]:
     """Everything drawn, ready for the page."""
-    job, found = pictured.job, pictured.findings
-    shown_bands = figures.visible_bands(job.pair, pictured.bands)
+    scene, found = pictured.scene, pictured.findings
+    shown_bands = figures.visible_bands(scene.pair, pictured.bands)
     ms_bands = [pictured.bands[k] for k in shown_bands]
-    stretches = figures.sample_stretches(job.known.samples, job.known.scale, ms_bands)
+    stretches = figures.sample_stretches(scene.known.samples, scene.known.scale, ms_bands)
     maps = found.maps.get(pictured.candidates[0].name, {})
     heats = []
     for key, values in shown(maps).items() if maps else ():
         picture, top = figures.heat(values)
         heats.append({"symbol": TITLES[key][0], "words": TITLES[key][1], "picture": picture, "top": top})
-    sampling = job.known.sampling
+    sampling = scene.known.sampling
     return {
         "places": [
             {

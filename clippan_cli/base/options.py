@@ -3,8 +3,8 @@
 The command line, the configuration file, the environment, the key that guards ``--resume`` and the command that a card
 prints are derived from it. A dataclass may hold others (a scene's options, a machine's): they are laid flat.
 
-Texts of the library name an option by its key between backticks, as Python has it: ``\\`src_nodata=none\\```. The roof
-spells it for the place where it is read: ``--src-nodata none``.
+Texts of the library name an option by its key, as Python has it, between single backticks: src_nodata=none. The roof
+spells it for the place where it is read: --src-nodata none.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Option:
         most: The largest number allowed.
         variable: Whether ``CLIPPAN_<FLAG>`` in the environment sets it.
         identity: Whether a run with another value is another run.
+        repeated: Whether a command that is printed repeats it; None for what ``identity`` says.
         place: Whether it names a file or a folder, of which a command that is printed gives the name alone.
         required: Whether the command line must give it.
     """
@@ -49,6 +50,7 @@ class Option:
     most: float | None = None
     variable: bool = False
     identity: bool = True
+    repeated: bool | None = None
     place: bool = False
     required: bool = False
 
@@ -106,6 +108,12 @@ class Entry:
         longest = max((flag.split("/")[0] for flag in self.flags), key=len)
         return f"CLIPPAN_{longest.lstrip('-').replace('-', '_').upper()}" if self.option.variable else None
 
+    @property
+    def repeated(self) -> bool:
+        """Whether a command that is printed repeats it."""
+        stated = self.option
+        return stated.identity if stated.repeated is None else stated.repeated
+
     def value(self, options: Any) -> Any:
         """Look it up in an instance of its dataclass."""
         for name in self.path:
@@ -146,6 +154,11 @@ def build(kind: type[_Options], values: Mapping[str, Any], path: tuple[str, ...]
     return kind(**made)
 
 
+def stated(options: Any) -> dict[str, Any]:
+    """Return all options by their keys."""
+    return {entry.key: entry.value(options) for entry in entries(type(options))}
+
+
 def identity(options: Any) -> dict[str, Any]:
     """Return by their keys the options with which a run is another run."""
     return {entry.key: entry.value(options) for entry in entries(type(options)) if entry.option.identity}
@@ -161,7 +174,7 @@ def spelled(options: Any, *left_out: str) -> list[str]:
     words: list[str] = []
     for entry in entries(type(options)):
         value = entry.value(options)
-        if value == entry.default or entry.key in left_out or not entry.option.identity:
+        if value == entry.default or entry.key in left_out or not entry.repeated:
             continue
         if isinstance(value, bool):
             words.append(entry.flag if value else f"--no-{entry.flag[2:]}")

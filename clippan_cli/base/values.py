@@ -18,7 +18,7 @@ Register = str | tuple[float, float]
 Nodata = float | str | None
 """A value, ``"none"`` for none at all, or None where nothing is said."""
 
-Setting = int | float | str
+Setting = int | float | str | tuple[int, ...]
 """A setting of a network."""
 
 
@@ -138,6 +138,13 @@ def _number(text: str) -> Setting:
     return text
 
 
+def _read_names(key: str, text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UsageError(f"`{key}` names no method", f"`{key}=gsa,mtf-glp-hpm-r`")
+    return names
+
+
 def _spell_pairs(pairs: Mapping[str, Any]) -> str:
     return " ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in pairs.items()
@@ -156,7 +163,7 @@ SIZE = Form(_read_size, _spell_size)
 THREADS = Form(_read_threads, lambda count: str(count) if count else "ALL_CPUS")
 """A number of threads; ``ALL_CPUS`` is 0."""
 
-BANDS = Form(_read_bands, lambda bands: ",".join(map(str, bands)), several=True)
+BANDS = Form(_read_bands, lambda bands: ",".join(map(str, bands or ())), several=True)
 """Band numbers: ``3``, ``1,2,3`` and ``2..4``."""
 
 CREATION = Form(lambda key, texts: read_pairs(key, texts, "COMPRESS=ZSTD"), _spell_pairs, several=True)
@@ -171,5 +178,5 @@ WEIGHTS = Form(_read_weights, _spell_pairs, several=True)
 SETTINGS = Form(_read_settings, _spell_pairs, several=True)
 """Settings of a network; numbers are numbers."""
 
-NAMES = Form(lambda _, text: tuple(name.strip() for name in text.split(",") if name.strip()), ",".join)
-"""Names with commas between them."""
+NAMES = Form(_read_names, ",".join)
+"""Names of methods, with commas between them."""

@@ -9,14 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from clippan_cli import __version__
+from clippan_cli.cli.ablate import ablate
 from clippan_cli.cli.adapt import adapt
 from clippan_cli.cli.assess import assess
+from clippan_cli.cli.command import defaults
 from clippan_cli.cli.console import fail
 from clippan_cli.cli.info import info
 from clippan_cli.cli.models import models
 from clippan_cli.cli.pretrain import pretrain
 from clippan_cli.cli.sharpen import sharpen
 from clippan_cli.cli.train import train
+from clippan_cli.cli.tune import tune
 from clippan_cli.errors import UsageError
 
 _EPILOG = (
@@ -40,6 +43,8 @@ app.command()(assess)
 app.command()(adapt)
 app.command()(train)
 app.command()(pretrain)
+app.command()(tune)
+app.command()(ablate)
 app.command()(info)
 app.add_typer(models, name="models")
 
@@ -79,24 +84,17 @@ def group(
 
 
 def _defaults(path: str, commands: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The tables of a configuration file, by command and parameter."""
+    """Read a configuration file: its tables, by command and parameter."""
     try:
         tables = tomllib.loads(Path(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", "give a TOML file with one table per command") from error
-    defaults: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for command, table in tables.items():
         if command not in commands or not isinstance(table, dict):
             raise UsageError(f"{path}: [{command}] is no table of a command", "known: " + ", ".join(commands))
-        names = {name.lstrip("-"): param for param in commands[command].params for name in param.opts}
-        unknown = [key for key in table if key not in names]
-        if unknown:
-            raise UsageError(f"{path}: [{command}] has no option {unknown[0]!r}", "known: " + ", ".join(sorted(names)))
-        defaults[command] = {}
-        for key, value in table.items():
-            many = names[key].multiple and not isinstance(value, list)
-            defaults[command][names[key].name] = [str(value)] if many else value
-    return defaults
+        found[command] = defaults(table, commands[command].params, f"{path}: [{command}]")
+    return found
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,8 +19,6 @@ from clippan_cli.errors import ClippanError, ExitCode
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _LINE_EVERY = 30.0
 
@@ -33,10 +30,11 @@ class Console:
 
     Args:
         loudness: Below 0 only errors are said.
+        spell: Spells the options that a text of the library names.
     """
 
-    def __init__(self, loudness: int = 0) -> None:
-        self._quiet = loudness < 0
+    def __init__(self, loudness: int = 0, spell: Callable[[str], str] = str) -> None:
+        self._quiet, self._spell = loudness < 0, spell
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._what, self._total, self._done, self._said, self._said_at = "", 0, 0, 0.0, 0.0
@@ -62,15 +60,15 @@ class Console:
             self._bar.stop()
 
     def say(self, text: str) -> None:
-        """A note."""
-        self._print(text)
+        """Say a note."""
+        self._print(self._spell(text))
 
     def warn(self, text: str) -> None:
-        """Something to read."""
-        self._print(f"warning: {text}")
+        """Say what should be read."""
+        self._print(f"warning: {self._spell(text)}")
 
     def begin(self, what: str, total: int) -> None:
-        """A part of the work begins."""
+        """Begin a part of the work."""
         self._what, self._total, self._done, self._said, self._said_at = what, total, 0, 0.0, time.monotonic()
         if self._bar is not None:
             if self._task is not None:
@@ -78,7 +76,7 @@ class Console:
             self._task = self._bar.add_task(what, total=total)
 
     def advance(self, pixels: int) -> None:
-        """Pixels are done."""
+        """Count pixels that are done."""
         self._done += pixels
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, pixels)
@@ -98,45 +96,45 @@ class Console:
             typer.echo(text, err=True)
 
 
-def fail(error: ClippanError) -> typer.Exit:
-    """Say what is wrong and what to do; the exit to raise."""
-    typer.echo(f"error: {error.what}", err=True)
+def fail(error: ClippanError, spell: Callable[[str], str] = str) -> typer.Exit:
+    """Say what is wrong and what to do; return the exit to raise."""
+    typer.echo(f"error: {spell(error.what)}", err=True)
     if error.hint:
-        typer.echo(f"hint: {error.hint}", err=True)
+        typer.echo(f"hint: {spell(error.hint)}", err=True)
     return typer.Exit(error.exit_code)
 
 
-def guarded(command: _Command) -> _Command:
-    """Turn every exception of a command into one line, a hint and an exit code."""
+@contextmanager
+def guarded(spell: Callable[[str], str] = str) -> Iterator[None]:
+    """Turn every exception into one line, a hint and an exit code.
 
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except ClippanError as error:
-            _trace()
-            raise fail(error) from error
-        except KeyboardInterrupt as error:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(ExitCode.INTERRUPTED) from error
-        except BrokenPipeError as error:
-            raise typer.Exit(ExitCode.OUTPUT) from error
-        except MemoryError as error:
-            typer.echo("error: out of memory\nhint: allow less with --memory, or take a larger machine", err=True)
-            raise typer.Exit(ExitCode.RESOURCE) from error
-        except typer.Exit:
-            raise
-        except OSError as error:
-            _trace()
-            typer.echo(f"error: {error}\nhint: check the disk and the permissions", err=True)
-            raise typer.Exit(ExitCode.OUTPUT) from error
-        except Exception as error:
-            _trace()
-            typer.echo(f"error: internal: {type(error).__name__}: {error}", err=True)
-            typer.echo("hint: CLIPPAN_DEBUG=1 shows where; please report it with the command and its record", err=True)
-            raise typer.Exit(ExitCode.INTERNAL) from error
-
-    return run  # type: ignore[return-value]
+    Args:
+        spell: Spells the options that a text of the library names.
+    """
+    try:
+        yield
+    except ClippanError as error:
+        _trace()
+        raise fail(error, spell) from error
+    except KeyboardInterrupt as error:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
+    except BrokenPipeError as error:
+        raise typer.Exit(ExitCode.OUTPUT) from error
+    except MemoryError as error:
+        typer.echo("error: out of memory\nhint: allow less with --memory, or take a larger machine", err=True)
+        raise typer.Exit(ExitCode.RESOURCE) from error
+    except typer.Exit:
+        raise
+    except OSError as error:
+        _trace()
+        typer.echo(f"error: {error}\nhint: check the disk and the permissions", err=True)
+        raise typer.Exit(ExitCode.OUTPUT) from error
+    except Exception as error:
+        _trace()
+        typer.echo(f"error: internal: {type(error).__name__}: {error}", err=True)
+        typer.echo("hint: CLIPPAN_DEBUG=1 shows where; please report it with the command and its record", err=True)
+        raise typer.Exit(ExitCode.INTERNAL) from error
 
 
 def _trace() -> None:
@@ -146,7 +144,7 @@ def _trace() -> None:
 
 @contextmanager
 def stopping() -> Iterator[Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second ends the process at once."""
+    """Give an event that the first SIGINT or SIGTERM sets; the second ends the process at once."""
     event = Event()
 
     def ask(number: int, _: FrameType | None) -> None:

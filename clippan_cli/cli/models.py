@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from clippan_cli.base.documents import as_json
 from clippan_cli.cli.console import guarded
-from clippan_cli.cli.params import Json, as_json
+
+Json = Annotated[bool, typer.Option("--json", envvar="CLIPPAN_JSON", help="Prints one JSON document on stdout.")]
 
 models = typer.Typer(help="The models that ship: list, show, verify.", no_args_is_help=True)
 
@@ -15,14 +17,14 @@ _Name = Annotated[str, typer.Argument(metavar="ID|DIR", help="Id of a shipped mo
 
 
 @models.command("list")
-@guarded
+@guarded()
 def list_models(json: Json = False) -> None:
     """One line for each model that ships."""
     from clippan_cli.modelstore.model import shipped
 
     found = shipped()
     if json:
-        as_json({"models": [{**model.document, "folder": str(model.folder)} for model in found]})
+        typer.echo(as_json({"models": [{**model.document, "folder": str(model.folder)} for model in found]}))
         return
     for model in found:
         bands = "any bands" if model.bands is None else f"{model.bands} bands"
@@ -32,21 +34,21 @@ def list_models(json: Json = False) -> None:
 
 
 @models.command("show")
-@guarded
+@guarded()
 def show_model(name: _Name, json: Json = False) -> None:
     """The card of a model; with --json its record."""
     from clippan_cli.modelstore.model import CARD, find_model
 
     model = find_model(name)
     if json:
-        as_json({**model.document, "folder": str(model.folder)})
+        typer.echo(as_json({**model.document, "folder": str(model.folder)}))
         return
     card = model.folder / CARD
     typer.echo(card.read_text("utf-8").rstrip() if card.is_file() else f"{model.id} has no {CARD}")
 
 
 @models.command("verify")
-@guarded
+@guarded()
 def verify_models(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[ID|DIR]…", help="Models to check; all that ship if none is given.")
@@ -62,4 +64,4 @@ def verify_models(
         if not json:
             typer.echo(f"{model.id}\tok\tsha256 {model.sha256}")
     if json:
-        as_json({"verified": [{"id": model.id, "sha256": model.sha256} for model in checked]})
+        typer.echo(as_json({"verified": [{"id": model.id, "sha256": model.sha256} for model in checked]}))

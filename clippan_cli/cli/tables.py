@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from clippan_cli.sharpening.record import Explanation
 
-def print_scene(document: dict[str, Any]) -> None:
-    """What is known of a scene, then the plan."""
-    inputs, geometry, sensor = document["inputs"], document["geometry"], document["sensor"]
-    for name in ("ms", "pan"):
-        raster = inputs[name]
-        _row(name.upper(), ", ".join(file["path"] for file in raster["files"]))
-        _row("", f"{raster['grid']}, {raster['dtype']}, {raster['validity']}", nodata=raster["nodata"])
-        named = [band or "?" for band in raster["bands"]]
-        _row("", f"{raster['shape'][0]} band{'s' if raster['shape'][0] > 1 else ''}: {', '.join(named)}")
-    _row("overlap", f"MS covers {inputs['overlap']:.1%} of PAN")
-    _row("ratio", _pair(geometry["ratio"], ".5g") + " PAN pixels in an MS pixel (row, col)")
-    _row("phase", _pair(geometry["phase"], ".3g") + " PAN pixels: the centre of MS pixel (0, 0)")
-    for note in geometry["notes"]:
-        _row("shift", note)
-    for name, shift in zip(inputs["ms"]["bands"], geometry["measured_band_shifts"], strict=False):
+
+def print_scene(found: Explanation, spell: Callable[[str], str]) -> None:
+    """Print what is known of a scene, then the plan.
+
+    Args:
+        found: The document.
+        spell: Spells the options that a text of the library names.
+    """
+    inputs, geometry, sensor = found.inputs, found.geometry, found.sensor
+    for name, raster in (("MS", inputs.ms), ("PAN", inputs.pan)):
+        _row(name, ", ".join(file.path for file in raster.files))
+        nodata = "" if raster.nodata is None else f" {raster.nodata}"
+        _row("", f"{raster.grid}, {raster.dtype}, {raster.validity}{nodata}")
+        count = raster.shape[0]
+        _row("", f"{count} band{'s' if count > 1 else ''}: {', '.join(band or '?' for band in raster.bands)}")
+    _row("overlap", f"MS covers {inputs.overlap:.1%} of PAN")
+    _row("ratio", _pair(geometry.ratio, ".5g") + " PAN pixels in an MS pixel (row, col)")
+    _row("phase", _pair(geometry.phase, ".3g") + " PAN pixels: the centre of MS pixel (0, 0)")
+    for note in geometry.notes:
+        _row("shift", spell(note))
+    for band, shift in zip(inputs.ms.bands, geometry.measured_band_shifts, strict=False):
         if shift is not None:
-            _row(
-                "", f"{name or '?'}: {shift['row']:+.2f}, {shift['col']:+.2f} (correlation {shift['correlation']:.2f})"
-            )
-    gains = ", ".join(f"{gain:.3g}" for gain in sensor["mtf_gains"])
-    _row(
-        "sensor", f"{sensor['title']} ({sensor['recognised_by']}); MTF gains {gains}; PAN {sensor['pan_mtf_gain']:.3g}"
-    )
-    for warning in document["warnings"]:
-        _row("warning", warning)
-    print_plan(document)
+            _row("", f"{band or '?'}: {shift.row:+.2f}, {shift.col:+.2f} (correlation {shift.correlation:.2f})")
+    gains = ", ".join(f"{gain:.3g}" for gain in sensor.mtf_gains)
+    _row("sensor", f"{sensor.title} ({sensor.recognised_by}); MTF gains {gains}; PAN {sensor.pan_mtf_gain:.3g}")
+    for warning in found.warnings:
+        _row("warning", spell(warning))
+    print_plan(found)
 
 
-def print_plan(document: dict[str, Any]) -> None:
-    """What sharpen would do."""
-    plan = document["plan"]
-    _row("output", document.get("output", "–"))
-    _row("", plan["grid"])
-    nodata = (
-        "internal mask" if plan["internal_mask"] else f"nodata {plan['nodata']}" if plan["nodata"] is not None else ""
-    )
-    _row("", ", ".join(filter(None, [plan["driver"], plan["dtype"], nodata or "no nodata"])))
-    _row("method", f"{plan['method']}, {plan['consistency']} back-projections")
-    rows, cols = plan["tiles"]
-    _row("tiles", f"{rows} × {cols} of {plan['tile_size']} px, overlap {plan['overlap']} px, halo {plan['halo']} px")
-    _row("machine", f"{plan['device']}, {plan['workers']} workers, at most {plan['memory_mib']} MiB")
+def print_plan(found: Explanation) -> None:
+    """Print what sharpen would do."""
+    plan = found.plan
+    _row("output", found.output or "–")
+    _row("", plan.grid)
+    nodata = "internal mask" if plan.internal_mask else f"nodata {plan.nodata}" if plan.nodata is not None else ""
+    _row("", ", ".join([plan.driver, plan.dtype, nodata or "no nodata"]))
+    _row("method", f"{plan.method}, {plan.consistency} back-projections")
+    rows, cols = plan.tiles
+    _row("tiles", f"{rows} × {cols} of {plan.tile_size} px, overlap {plan.overlap} px, halo {plan.halo} px")
+    _row("machine", f"{plan.device}, {plan.workers} workers, at most {plan.memory_mib} MiB")
 
 
 _SHORT = {
@@ -102,10 +105,9 @@ def _number(value: float | None, unit: str) -> str:
     return "–" if value is None else f"{value:.3f}" if unit else f"{value:.4f}"
 
 
-def _row(label: str, text: str, nodata: float | None = None) -> None:
-    suffix = "" if nodata is None else f" {nodata}"
-    typer.echo(f"{label:<8} {text}{suffix}")
+def _row(label: str, text: str) -> None:
+    typer.echo(f"{label:<8} {text}")
 
 
-def _pair(values: list[float], form: str) -> str:
+def _pair(values: tuple[float, float], form: str) -> str:
     return f"{values[0]:{form}}, {values[1]:{form}}"

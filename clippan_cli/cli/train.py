@@ -2,209 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from clippan_cli.cli.console import Console, guarded, stopping
-from clippan_cli.cli.params import (
-    Angle,
-    BatchSize,
-    Clip,
-    ClipWeights,
-    Device,
-    Download,
-    Every,
-    InGraph,
-    Iterations,
-    Json,
-    Loss,
-    MsInput,
-    Overwrite,
-    Precision,
-    Prompt,
-    PromptFile,
-    Quiet,
-    Rate,
-    Readers,
-    ResumeTraining,
-    Scenes,
-    Seed,
-    as_json,
-    check_resume,
-    parse_losses,
-    parse_settings,
-    refuse,
-)
+from clippan_cli.base.rerun import check_rerun
+from clippan_cli.cli.command import Call, command
+from clippan_cli.cli.params import Folder, Scenes
 from clippan_cli.errors import UsageError
+from clippan_cli.training.options import NONE, TrainOptions
 
 _STAGE_ONE = ("clip", "precision", "ms_input", "prompt", "prompts", "adapt_iterations")
-_STAGE_TWO = (
-    *_STAGE_ONE,
-    *("supervisor", "backbone", "settings", "ablate", "clip_weights", "download", "loss", "degradation"),
-    *("teacher", "keep_teacher", "batch", "jobs"),
-)
+_Gone = Annotated[str | None, typer.Option(hidden=True)]
 
 
-def _check(
-    context: typer.Context, *, tune: str | None, ablate: str | None, supervisor: str | None, backbone: str | None
-) -> None:
-    """Refuse options that would do nothing beside others."""
-    if tune:
-        refuse(context, _STAGE_TWO, "--tune", "it learns one scale down: leave it out")
-    elif ablate and supervisor:
-        raise UsageError("--ablate adapts supervisors of its own", "leave out --supervisor")
-    elif supervisor:
-        refuse(context, _STAGE_ONE, "--supervisor", "a supervisor keeps what it was adapted with: leave it out")
-        if supervisor == "none":
-            refuse(context, ("clip_weights", "download"), "--supervisor none", "CLIP is not needed: leave it out")
-    if not tune:
-        refuse(context, ("angle",), "a training at full resolution", "it is for --tune: leave it out")
-    if backbone:
-        refuse(context, ("init",), "--backbone", "a training begins anew or from a model: leave one out")
-    else:
-        refuse(context, ("settings",), "--init", "a model keeps its settings: leave it out, or give --backbone")
-    if ablate is None:
-        refuse(context, ("seeds",), "a single training", "--seed chooses one, --ablate takes several")
-
-
-@guarded
+@command
 def train(
-    context: typer.Context,
+    call: Call,
+    *,
     scenes: Scenes,
-    output: Annotated[str, typer.Option("-o", "--output", help="The new model's folder.", metavar="DIR")],
-    init: Annotated[
-        str, typer.Option(metavar="ID|DIR", help="The model to begin with (clippan models list).")
-    ] = "injector-2",
-    backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Begin anew with this network instead.", show_default=False)
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Setting of the new network.", show_default=False),
-    ] = None,
-    supervisor: Annotated[
-        str | None,
-        typer.Option(metavar="DIR|none", help="What clippan adapt made; without it, one is adapted first."),
-    ] = None,
-    clip: Clip = "ViT-B-32-quickgelu",
-    clip_weights: ClipWeights = None,
-    download: Download = False,
-    precision: Precision = "fp32",
-    ms_input: MsInput = "conv",
-    prompt: Prompt = "wald",
-    prompts: PromptFile = None,
-    loss: Loss = None,
-    degradation: Annotated[
-        str, typer.Option(metavar="mtf|bicubic", help="How the spectral loss brings the image down to MS.")
-    ] = "mtf",
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL|METHOD|none",
-            help="What to imitate at the beginning: injector-2 for a network that begins anew, else none.",
-            show_default=False,
-        ),
-    ] = None,
-    keep_teacher: Annotated[bool, typer.Option("--keep-teacher", help="Imitate it to the end.")] = False,
-    tune: Annotated[
-        str | None,
-        typer.Option(
-            metavar="full|freeze",
-            help="Learn one scale down, with the measured MS as truth, instead: all weights, or the last layer's.",
-            show_default=False,
-        ),
-    ] = None,
-    angle: Angle = 1.0,
-    ablate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="losses|stage1|input|prompts",
-            help="Train every line of that table of the paper instead; DIR takes the table.",
-            show_default=False,
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each line of a table.")] = 3,
-    adapt_iterations: Annotated[int, typer.Option(min=1, help="Steps of an adaptation that comes first.")] = 300,
-    iterations: Iterations = 300,
-    batch: BatchSize = 4,
-    rate: Rate = 5e-4,
-    consistency: InGraph = 2,
-    seed: Seed = 0,
-    every: Every = 50,
-    jobs: Readers = 2,
-    device: Device = "auto",
-    overwrite: Overwrite = False,
-    resume: ResumeTraining = False,
-    json: Json = False,
-    quiet: Quiet = 0,
+    output: Folder,
+    options: TrainOptions,
+    tune: _Gone = None,
+    ablate: _Gone = None,
 ) -> None:
     """Stage II: train a network on real scenes at full resolution, where CLIP says which way to go.
 
     Losses: language, spectral, spatial, quality, structure, teacher. On several GPUs: torchrun --nproc_per_node N -m
     clippan_cli train … Prints the new model's folder: clippan sharpen --model DIR takes it.
     """
-    check_resume(overwrite=overwrite, resume=resume)
-    _check(context, tune=tune, ablate=ablate, supervisor=supervisor, backbone=backbone)
+    if tune is not None:
+        raise UsageError("`tune` is a command of its own now", f"clippan tune --scenes DIR -o DIR --weights {tune}")
+    if ablate is not None:
+        raise UsageError("`ablate` is a command of its own now", f"clippan ablate {ablate} --scenes DIR -o DIR")
+    check_rerun(overwrite=options.overwrite, resume=options.resume)
+    check_idle(call, options)
 
-    common: dict[str, Any] = {
-        "iterations": iterations,
-        "rate": rate,
-        "consistency": consistency,
-        "seed": seed,
-        "every": every,
-        "device": device,
-        "overwrite": overwrite,
-        "resume": resume,
-    }
-    with Console((context.obj or 0) - quiet) as console, stopping() as stop:
-        if tune:
-            from clippan_cli.training.loop.distributed import alone
-            from clippan_cli.training.options import TuneOptions
-            from clippan_cli.training.tune import tune as run_tune
+    from clippan_cli.training.train import train as run
 
-            alone("--tune")
-            document = run_tune(scenes, output, TuneOptions(init=init, tune=tune, angle=angle, **common), console, stop)
-        else:
-            from clippan_cli.training.ablate import ablate as run_ablation
-            from clippan_cli.training.ablate import as_lines
-            from clippan_cli.training.options import AdaptOptions, TrainOptions
-            from clippan_cli.training.train import train as run
+    with call.work() as (console, stop):
+        document = run(scenes, output, options, console, stop)
+    if document:
+        call.show(document, document["output"])
 
-            options = TrainOptions(
-                init=None if backbone else init,
-                network=backbone,
-                settings=parse_settings(settings),
-                supervisor=supervisor,
-                adapting=AdaptOptions(
-                    clip=clip,
-                    clip_weights=clip_weights or "openai",
-                    download=download,
-                    precision=precision,
-                    ms_input=ms_input,
-                    prompt=prompt,
-                    prompts=prompts,
-                    iterations=adapt_iterations,
-                    jobs=jobs,
-                ),
-                clip_weights=clip_weights,
-                losses=parse_losses(loss),
-                degradation=degradation,
-                teacher=teacher,
-                keep_teacher=keep_teacher,
-                batch=batch,
-                jobs=jobs,
-                **common,
-            )
-            if ablate:
-                document = run_ablation(scenes, output, ablate, options, seeds, console, stop)
-            else:
-                document = run(scenes, output, options, console, stop)
-    if not document:
-        return
-    if json:
-        as_json(document)
-    elif ablate:
-        typer.echo("\n".join(as_lines(document)))
+
+def check_idle(call: Call, options: TrainOptions) -> None:
+    """Refuse options that would do nothing beside others.
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    if options.supervisor:
+        call.refuse(_STAGE_ONE, "`supervisor`", "a supervisor keeps what it was adapted with: leave it out")
+    if options.supervisor == NONE:
+        call.refuse(("clip_weights", "download"), "`supervisor=none`", "CLIP is not needed: leave it out")
+    if options.backbone:
+        call.refuse(("init",), "`backbone`", "a training begins anew or from a model: leave one out")
     else:
-        typer.echo(document["output"])
+        call.refuse(("settings",), "`init`", "a model keeps its settings: leave it out, or give `backbone`")

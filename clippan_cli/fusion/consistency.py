@@ -36,6 +36,3 @@ def back_projection_halo(sampling: Sampling, steps: int) -> int:
 def total_halo(method: Method, sampling: Sampling, consistency: int) -> int:
     """PAN pixels that a tile must look beyond itself."""
     return method.halo(sampling) + back_projection_halo(sampling, consistency) + 2
-
-
-DEFAULT_CONSISTENCY = 2

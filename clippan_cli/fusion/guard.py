@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from clippan_cli.fusion.consistency import back_project, residual
-from clippan_cli.fusion.method import Fitted, Tile
+from clippan_cli.fusion.method import Fitted, Statistics, Tile
 from clippan_cli.metrics.local import local_correlation
 from clippan_cli.physics.operators import Operators, fill_invalid
 from clippan_cli.physics.registration import Sample
 from clippan_cli.physics.sampling import Sampling
-
-ANCHORS = ("mtf-glp-hpm-r", "gsa")
-"""Classical methods to compare with; the first is the one to fall back to."""
 
 _SIDE = 64
 _MOST = 4
@@ -28,20 +24,21 @@ _WORSE_STRUCTURE = 0.1
 
 @dataclass(frozen=True)
 class Score:
-    """Of one method on the sample windows.
+    """How good a method is on the sample windows.
 
     Args:
-        r_ergas: The product through the MTF against the measured MS, in percent.
-        d_rho: 1 - local correlation with PAN.
+        r_ergas: The error of the product, seen through the MTF, against the measured MS, in percent; None where it is
+            not finite.
+        d_rho: 1 - local correlation with PAN; None where it is not finite.
     """
 
-    r_ergas: float
-    d_rho: float
+    r_ergas: float | None
+    d_rho: float | None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Network beside formulas.
+    """How a network stands beside formulas.
 
     Args:
         learned: The network's score.
@@ -53,53 +50,45 @@ class Verdict:
     classical: Score
     reason: str | None
 
-    def to_json(self) -> dict[str, Any]:
-        """For the record; what is not finite is None."""
-        scores = {
-            name: {key: value if math.isfinite(value) else None for key, value in asdict(score).items()}
-            for name, score in (("learned", self.learned), ("classical", self.classical))
-        }
-        return {**scores, "reason": self.reason}
-
 
 def judge(
-    learned: Fitted,
-    anchors: Sequence[Fitted],
-    samples: Sequence[Sample],
-    sampling: Sampling,
-    steps: int,
-    device: torch.device | None = None,
+    learned: Fitted, anchors: Sequence[Fitted], statistics: Statistics, steps: int, device: torch.device | None = None
 ) -> Verdict:
     """Compare on a few windows, all with the same back-projections.
 
     Args:
         learned: The network.
         anchors: Classical methods.
-        samples: Windows spread over the scene.
-        sampling: Where MS lies on PAN.
-        steps: Back-projections.
+        statistics: What is known of the scene; its samples are the windows.
+        steps: The number of back-projections.
         device: Where to compute; None for where the samples are.
     """
+    samples, sampling = statistics.samples, statistics.sampling
     chosen = [samples[round(i)] for i in torch.linspace(0, len(samples) - 1, min(_MOST, len(samples))).tolist()]
     ours, *theirs = (_score(fitted, chosen, sampling, steps, device) for fitted in (learned, *anchors))
-    worst = Score(max(score.r_ergas for score in theirs), max(score.d_rho for score in theirs))
-    return Verdict(ours, worst, _reason(ours, worst))
+    worst = (max(score[0] for score in theirs), max(score[1] for score in theirs))
+    return Verdict(Score(*map(_known, ours)), Score(*map(_known, worst)), _reason(ours, worst))
 
 
-def _reason(ours: Score, worst: Score) -> str | None:
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _reason(ours: tuple[float, float], worst: tuple[float, float]) -> str | None:
     # A network may know better than the stated MTF, which R-ERGAS believes, and than PAN: only clearly worse is worse.
-    if not math.isfinite(ours.r_ergas + ours.d_rho):
+    if not math.isfinite(sum(ours)):
         return "it is not finite"
-    if ours.r_ergas > max(_WORSE_SPECTRUM * worst.r_ergas, worst.r_ergas + _LEAST_SPECTRUM):
-        return f"R-ERGAS {ours.r_ergas:.2f} against {worst.r_ergas:.2f}"
-    if ours.d_rho > worst.d_rho + _WORSE_STRUCTURE:
-        return f"D_ρ {ours.d_rho:.3f} against {worst.d_rho:.3f}"
+    if ours[0] > max(_WORSE_SPECTRUM * worst[0], worst[0] + _LEAST_SPECTRUM):
+        return f"R-ERGAS {ours[0]:.2f} against {worst[0]:.2f}"
+    if ours[1] > worst[1] + _WORSE_STRUCTURE:
+        return f"D_ρ {ours[1]:.3f} against {worst[1]:.3f}"
     return None
 
 
 def _score(
     fitted: Fitted, samples: Sequence[Sample], sampling: Sampling, steps: int, device: torch.device | None
-) -> Score:
+) -> tuple[float, float]:
+    """R-ERGAS in percent, and D_ρ."""
     errors, structure, pixels = 0.0, 0.0, 0
     with torch.inference_mode():
         for sample in samples:
@@ -118,7 +107,7 @@ def _score(
             structure += float(torch.where(inside, 1 - alike, 0).sum())
             pixels += int(inside.sum())
     ratio = math.sqrt(sampling.ratio[0] * sampling.ratio[1])
-    return Score(100 / ratio * math.sqrt(errors / len(samples)), structure / max(1, pixels))
+    return (100 / ratio * math.sqrt(errors / len(samples)), structure / max(1, pixels))
 
 
 def _tile(sample: Sample, sampling: Sampling, device: torch.device) -> Tile:

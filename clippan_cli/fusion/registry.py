@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import torch
+from clippan_cli.base.options import option
 
-from clippan_cli.fusion.method import Method
+if TYPE_CHECKING:
+    import torch
+
+    from clippan_cli.fusion.method import Method
 
 DEFAULT = "injector-2"
 """The model that ``sharpen`` takes."""
 
 CLASSICAL = "mtf-glp-hpm-r"
 """The classical method to compare with, and to fall back to."""
+
+ANCHORS = (CLASSICAL, "gsa")
+"""Classical methods that a network stands beside; the first is the one to fall back to."""
+
+CONSISTENCY = 2
+"""Back-projections that usually end a method."""
 
 METHODS = {
     "exp": "substitution:Exp",
@@ -45,3 +55,14 @@ def method(name: str, device: torch.device | str = "cpu") -> Method:
     from clippan_cli.modelstore.model import find_model
 
     return Learned(find_model(name), device)
+
+
+def consistency() -> Any:
+    """State the option that says how many back-projections end a method."""
+    return option(
+        CONSISTENCY,
+        "Sets the number of back-projections onto the measured MS; 0 for none.",
+        least=0,
+        most=20,
+        variable=True,
+    )

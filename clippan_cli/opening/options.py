@@ -1,5 +1,49 @@
-"""What the user may say of a scene and of the machine."""
+"""What the user may say of a scene, wherever one is opened."""
 
 from __future__ import annotations
 
-DEFAULT_MEMORY = 2 << 30
+from dataclasses import dataclass
+
+from clippan_cli.base.options import option
+from clippan_cli.base.values import CONFIG, NODATA, SHIFT, Nodata, Register
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What the user may say of a scene; the defaults suit an unknown one.
+
+    Args:
+        register: ``"auto"``, ``"off"``, or a shift (row, col) in MS pixels.
+        sensor: The sensor's id; None to recognise it.
+        mtf_gain: One MTF gain for all bands, instead of the sensor's.
+        src_nodata: Nodata value of the inputs, ``"none"`` for all valid, None to believe the files.
+        warp: Whether to reproject an MS raster in another CRS.
+        config: GDAL's configuration options.
+    """
+
+    register: Register = option(
+        "auto",
+        "Measures and corrects the shift between MS and PAN, leaves it, or takes yours (rows, columns, in MS pixels).",
+        metavar="auto|off|DY,DX",
+        form=SHIFT,
+        variable=True,
+    )
+    sensor: str | None = option(None, "Names the sensor, if tags and names do not tell.", metavar="ID", variable=True)
+    mtf_gain: float | None = option(
+        None,
+        "Sets the MTF gain of all bands at the MS Nyquist frequency, instead of the sensor's.",
+        least=0.01,
+        most=0.99,
+        variable=True,
+    )
+    src_nodata: Nodata = option(
+        None,
+        "Sets the nodata value of the inputs; with none, all is valid.",
+        metavar="VALUE|nan|none",
+        form=NODATA,
+        variable=True,
+    )
+    warp: bool = option(False, "Reprojects MS if its CRS is not PAN's.", variable=True)
+    config: dict[str, str] = option(
+        {}, "Sets a GDAL configuration option.", metavar="KEY=VALUE", form=CONFIG, identity=False
+    )

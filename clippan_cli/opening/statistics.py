@@ -6,55 +6,54 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.geometry import Box
 from clippan_cli.base.pipeline import Clock, Pipeline
 from clippan_cli.errors import InputError
 from clippan_cli.fusion.method import Tile
 from clippan_cli.fusion.moments import Moments, feature_names, merge, tile_moments
-from clippan_cli.opening.survey import Survey, common_box
-from clippan_cli.opening.window import Window, read_window
+from clippan_cli.opening.scene import Scene
+from clippan_cli.opening.survey import common_box
+from clippan_cli.opening.window import Window
 from clippan_cli.physics.operators import OCTAVE_REACH
 from clippan_cli.physics.sampling import CUBIC_REACH
-from clippan_cli.scene.pair import Pair
 
 _LEAST_PIXELS = 64
 
 _WHOLE = 0.999
 
 
+Advance = Callable[[int], None]
+"""Hears how many MS pixels are done."""
+
+
 def gather(
-    pair: Pair,
-    known: Survey,
+    scene: Scene,
     features: Sequence[str],
     *,
-    side: int,
-    workers: int,
-    device: torch.device,
-    clock: Clock,
-    progress: Callable[[int], None],
+    side: int = 1024,
+    clock: Clock | None = None,
+    progress: Advance = lambda _: None,
     cores: Sequence[Box] | None = None,
 ) -> Moments:
-    """Moments of a scene, in one streaming pass.
+    """Gather the moments of a scene in one streaming pass.
 
     Args:
-        pair: The scene.
-        known: Its survey.
-        features: What the method asks for.
+        scene: Which.
+        features: What the methods ask for.
         side: PAN pixels along a block.
-        workers: Threads.
-        device: Where to compute.
         clock: Where times are booked.
         progress: Called with the MS pixels done.
         cores: The MS windows to count; None for the whole common ground.
 
     Raises:
-        InputError: Too few valid pixels.
+        InputError: Too few pixels are valid.
     """
+    pair, known, sampling, device = scene.pair, scene.known, scene.sampling, scene.machine.device
+    if not features:
+        return Moments(feature_names((), pair.ms.count), np.zeros((1, 1)))
     common = common_box(pair)
-    sampling = known.sampling
     # The adjoint folds what lies beyond a window onto its edge, as upsampling does: the edge must not be counted.
     low_halo = CUBIC_REACH + 1
     if "ms_low" in features:
@@ -66,7 +65,7 @@ def gather(
 
     def read(core: Box) -> Window:
         ms_box = core.grow(low_halo, pair.ms.grid.shape)
-        return read_window(pair, ms_box, sampling.pan_box(ms_box, reach, pair.pan.grid.shape))
+        return scene.read(ms_box, sampling.pan_box(ms_box, reach, pair.pan.grid.shape))
 
     def compute(core: Box, window: Window) -> Moments:
         tile = window.tile(sampling, known.scale, device)
@@ -75,18 +74,18 @@ def gather(
 
     def collect(core: Box, moments: Moments) -> None:
         parts.append(moments)
-        progress(core.shape[0] * core.shape[1])
+        progress(core.pixels)
 
     step = [max(16, int(side / ratio)) for ratio in sampling.ratio]
     areas = [common] if cores is None else cores
-    jobs = (Box(r, c) for area in areas for r in _cut(area.rows, step[0]) for c in _cut(area.cols, step[1]))
-    Pipeline(read, compute, collect, workers, clock).run(jobs)
+    jobs = (core for area in areas for core in area.pieces(*step))
+    Pipeline(read, compute, collect, scene.machine.workers, clock or Clock()).run(jobs)
     total = merge(parts)
-    pixels = sum(area.shape[0] * area.shape[1] for area in areas)
-    if features and total.count < min(_LEAST_PIXELS, pixels // 4):
+    pixels = sum(area.pixels for area in areas)
+    if total.count < min(_LEAST_PIXELS, pixels // 4):
         raise InputError(
             f"only {total.count} MS pixels are valid together with PAN: too few to fit a method",
-            "check the nodata values (--src-nodata), or use --method exp",
+            "check the nodata values (`src_nodata`), or use `method=exp`",
         )
     return total
 
@@ -102,12 +101,3 @@ def _usable(tile: Tile, saturation: tuple[float, float]) -> Tensor:
         if not bool(sound.all()):
             usable = usable & (tile.operators.weight(sound[None]) > _WHOLE).all(0)
     return usable
-
-
-def no_moments(bands: int) -> Moments:
-    """For methods that ask for nothing."""
-    return Moments(feature_names((), bands), np.zeros((1, 1)))
-
-
-def _cut(span: Span, step: int) -> list[Span]:
-    return [Span(start, min(span.stop, start + step)) for start in range(span.start, span.stop, step)]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.values import Register
 from clippan_cli.errors import InputError
 from clippan_cli.opening.window import read_window
 from clippan_cli.physics.registration import SEARCH, Registration, Sample, Shift, measure_shift
@@ -52,7 +53,7 @@ class Survey:
     notes: tuple[str, ...]
 
 
-def survey(pair: Pair, register: str | tuple[float, float], workers: int) -> Survey:
+def survey(pair: Pair, register: Register, workers: int) -> Survey:
     """Read a few windows; find the scale and the residual shift.
 
     Args:
@@ -67,7 +68,7 @@ def survey(pair: Pair, register: str | tuple[float, float], workers: int) -> Sur
     raw = list(_samples(pair, 5 if gaps else 3)) or list(islice(_samples(pair, _EVERYWHERE), 9))
     if not raw:
         raise InputError(
-            "no pixel is valid in both MS and PAN", "check the nodata values (--src-nodata) and that the files overlap"
+            "no pixel is valid in both MS and PAN", "check the nodata values (`src_nodata`) and that the files overlap"
         )
     top = max(float(max(sample.ms.abs().max(), sample.pan.abs().max())) for sample in raw)
     scale = 2.0 ** math.ceil(math.log2(top)) if top > 0 else 1.0
@@ -82,7 +83,7 @@ def survey(pair: Pair, register: str | tuple[float, float], workers: int) -> Sur
 
 
 def _decide(
-    measured: Registration | None, register: str | tuple[float, float], pair: Pair
+    measured: Registration | None, register: Register, pair: Pair
 ) -> tuple[tuple[tuple[float, float], ...], list[str]]:
     """The shift of each band, and the reasons in words."""
     bands = pair.ms.count
@@ -158,11 +159,10 @@ def _spread(span: Span, most: int) -> list[Span]:
 def common_box(pair: Pair) -> Box:
     """The MS pixels whose centres lie on PAN."""
     spans = []
-    for axis in (0, 1):
-        first = math.ceil((-0.5 - pair.sampling.nominal[axis]) / pair.sampling.ratio[axis])
-        last = math.floor((pair.pan.grid.shape[axis] - 0.5 - pair.sampling.nominal[axis]) / pair.sampling.ratio[axis])
-        start = min(max(0, first), pair.ms.grid.shape[axis] - 1)
-        spans.append(Span(start, max(start + 1, min(pair.ms.grid.shape[axis], last + 1))))
+    for axis, (size, whole) in enumerate(zip(pair.ms.grid.shape, pair.pan.grid.box, strict=True)):
+        span = pair.sampling.centred(axis, whole, size)
+        start = min(span.start, size - 1)
+        spans.append(Span(start, max(start + 1, span.stop)))
     return Box(*spans)
 
 

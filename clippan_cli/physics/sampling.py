@@ -123,6 +123,12 @@ class Sampling:
         start = min(max(first, 0), limit - 1)
         return Span(start, max(start + 1, min(last + 1, limit)))
 
+    def centred(self, axis: int, span: Span, limit: int) -> Span:
+        """The MS pixels of one axis, of ``limit``, whose centres lie in a span of PAN pixels; it may be empty."""
+        first = math.ceil((span.start - 0.5 - self.nominal[axis]) / self.ratio[axis])
+        last = math.floor((span.stop - 0.5 - self.nominal[axis]) / self.ratio[axis])
+        return Span(max(0, first), min(limit, last + 1))
+
     def nearest(self, axis: int, span: Span) -> NDArray[np.int64]:
         """The MS pixel in whose footprint each PAN pixel of ``span`` lies (it may be outside the image)."""
         position = (np.arange(span.start, span.stop) - self.nominal[axis]) / self.ratio[axis]

@@ -6,7 +6,7 @@ import csv
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,11 @@ _PAN = re.compile(r"(^|[^a-z])(pan|p\d[a-z]{2}|p|b8|b08)([^a-z]|$)")
 _MS = re.compile(r"(^|[^a-z])(ms|mul|mss|multi|multispectral|m\d[a-z]{2}|xs|m)([^a-z]|$)")
 
 
-class Found(NamedTuple):
+WANTED = "it takes folders with an MS and a PAN raster in each, such as town/ms.tif and town/pan.tif"
+"""What to say where there is no scene."""
+
+
+class SceneFiles(NamedTuple):
     """A scene's files.
 
     Args:
@@ -34,7 +38,19 @@ class Found(NamedTuple):
     pan: str
 
 
-def find_scenes(place: Path) -> list[Found]:
+def find_all(places: Sequence[str]) -> list[SceneFiles]:
+    """Find the scenes of folders and lists.
+
+    Raises:
+        InputError: There is none, or a list cannot be read.
+    """
+    found = [scene for place in places for scene in find_scenes(Path(place))]
+    if not found:
+        raise InputError(f"no scene in {', '.join(places)}", WANTED)
+    return found
+
+
+def find_scenes(place: Path) -> list[SceneFiles]:
     """The scenes of a folder, or of a list.
 
     In a folder every sub-folder counts that holds exactly one MS and one PAN, by their names as words: ``ms``, ``mul``,
@@ -56,14 +72,14 @@ def find_scenes(place: Path) -> list[Found]:
         ) from error
 
 
-def _in_folder(folder: Path) -> Iterator[Found]:
+def _in_folder(folder: Path) -> Iterator[SceneFiles]:
     for place, names in sorted(_folders(folder)):
         rasters = sorted(Path(place, name) for name in names if Path(name).suffix.lower() in _RASTERS)
         pans = [path for path in rasters if _PAN.search(path.stem.lower())]
         others = [path for path in rasters if path not in pans and _MS.search(path.stem.lower())]
         if len(pans) == 1 and len(others) == 1:
             name = os.path.relpath(place, folder) if Path(place) != folder else folder.resolve().name
-            yield Found(name, (str(others[0]),), str(pans[0]))
+            yield SceneFiles(name, (str(others[0]),), str(pans[0]))
 
 
 def _folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
@@ -86,13 +102,13 @@ def _rows(place: Path) -> list[dict[str, Any]]:
     return list(tomllib.loads(text)["scene"])
 
 
-def _listed(row: dict[str, Any], place: Path) -> Found:
+def _listed(row: dict[str, Any], place: Path) -> SceneFiles:
     ms, pan = row["ms"], row["pan"]
     files = [ms] if isinstance(ms, str) else list(ms)
     if not files or not all((*files, pan)):
         raise ValueError("a scene lacks its ms or its pan")
     name = row.get("name") or Path(files[0]).parent.name or Path(files[0]).stem
-    return Found(str(name), tuple(_from(place, file) for file in files), _from(place, pan))
+    return SceneFiles(str(name), tuple(_from(place, file) for file in files), _from(place, pan))
 
 
 def _from(place: Path, file: str) -> str:

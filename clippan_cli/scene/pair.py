@@ -66,6 +66,7 @@ def open_pair(
     pan: str,
     *,
     sensor: str | None = None,
+    mtf_gain: float | None = None,
     src_nodata: float | str | None = None,
     warp: bool = False,
 ) -> Pair:
@@ -75,6 +76,7 @@ def open_pair(
         ms: One multispectral raster, or several files with a band each.
         pan: The panchromatic raster.
         sensor: Id of the sensor; None to recognise it.
+        mtf_gain: One MTF gain for all bands, instead of the sensor's.
         src_nodata: Overrides the nodata value of both files; ``"none"`` declares all valid.
         warp: Reproject an MS raster in another CRS instead of refusing it.
 
@@ -109,7 +111,8 @@ def open_pair(
             ms_raster.renamed([band.name for band in optics])
         if found.id == "generic":
             warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) are used; --sensor names it")
-        sampling = Sampling.uniform(ratio, phase, tuple(band.gain for band in optics), found.pan_gain)
+        gains = tuple(band.gain if mtf_gain is None else mtf_gain for band in optics)
+        sampling = Sampling.uniform(ratio, phase, gains, found.pan_gain)
         stack.pop_all()
         return Pair(ms_raster, pan_raster, found, origin, sampling, warnings)
 

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from clippan_cli.base.documents import Plain, as_plain, from_plain
+from clippan_cli.base.files import replace_file
+from clippan_cli.base.identity import check_same
 from clippan_cli.errors import OutputError
+from clippan_cli.fusion.guard import Verdict
+from clippan_cli.sharpening.quantiser import Changes
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a former run left.
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a run writes when it begins.
 
     Args:
-        header: What it wrote when it began.
-        rows: Rows of tiles that are on disk.
-        counts: Pixels clipped and moved so far.
+        key: What a run that continues it must have in common with it.
+        moments: The statistics of the scene, as :class:`clippan_cli.fusion.moments.Moments` writes them.
+        method: What makes the pixels.
+        guard: How a model stood beside classical methods; None where it was not compared.
+        head: Bytes of the data file before its first pixel.
     """
 
-    header: dict[str, Any]
+    key: dict[str, Plain]
+    moments: dict[str, Plain]
+    method: str
+    guard: Verdict | None
+    head: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How far a run is.
+
+    Args:
+        rows: Rows of tiles that are on disk.
+        size: Bytes of the data file after the last of them.
+        counts: Values clipped and moved so far.
+    """
+
     rows: int
-    counts: dict[str, int]
+    size: int
+    counts: Changes
 
 
 class Journal:
@@ -43,43 +65,45 @@ class Journal:
         self._state = data.with_name(data.name + ".state")
         self._head = 0
 
-    def start(self, header: dict[str, Any]) -> None:
+    def start(self, header: Header) -> None:
         """Begin anew, with a data file that holds no pixels yet."""
         self._state.unlink(missing_ok=True)
         self._head = self._data.stat().st_size
-        _replace(self._header, json.dumps({**header, "head": self._head}).encode() + b"\n")
+        _write(self._header, replace(header, head=self._head))
 
-    def note(self, row: int, counts: dict[str, int]) -> None:
+    def note(self, row: int, changes: Changes) -> None:
         """Book a row of tiles, once the data file has been closed over it."""
-        entry = {"rows": row + 1, "size": self._data.stat().st_size, "counts": counts}
         with self._data.open("rb") as file:
-            _replace(self._state, json.dumps(entry).encode() + b"\n" + file.read(self._head))
+            _write(
+                self._state, State(rows=row + 1, size=self._data.stat().st_size, counts=changes), file.read(self._head)
+            )
 
-    def resume(self, key: dict[str, Any]) -> Progress | None:
+    def resume(self, key: dict[str, Plain]) -> tuple[Header, State] | None:
         """Find where a former run stopped; bring the data file back to that moment.
 
         Args:
-            key: What must be the same: inputs, options, version.
+            key: What must be the same: inputs, options, algorithms.
 
         Returns:
-            None where there is nothing to resume.
+            What the former run left; None where there is nothing to resume.
 
         Raises:
             OutputError: The former run was another one.
         """
         if not (self._header.exists() and self._state.exists() and self._data.exists()):
             return None
-        header: dict[str, Any] = json.loads(self._header.read_bytes())
-        check_key(header["key"], key, self._data.name)
+        former = json.loads(self._header.read_bytes())
+        check_same(former["key"], key, self._data.name, OutputError)
+        header = from_plain(Header, former)
         line, _, head = self._state.read_bytes().partition(b"\n")
-        entry = json.loads(line)
-        if self._data.stat().st_size < entry["size"]:
+        state = from_plain(State, json.loads(line))
+        if self._data.stat().st_size < state.size:
             return None
-        self._head = header["head"]
+        self._head = header.head
         with self._data.open("r+b") as file:
             file.write(head)
-            file.truncate(entry["size"])
-        return Progress(header, entry["rows"], entry["counts"])
+            file.truncate(state.size)
+        return header, state
 
     def remove(self) -> None:
         """Leave nothing behind."""
@@ -87,25 +111,5 @@ class Journal:
         self._state.unlink(missing_ok=True)
 
 
-def check_key(former: dict[str, Any], key: dict[str, Any], what: str) -> None:
-    """Compare what two runs must have in common.
-
-    Raises:
-        OutputError: They differ, and in what.
-    """
-    differing = [name for name in key if json.dumps(former.get(name)) != json.dumps(key[name])]
-    if differing:
-        raise OutputError(
-            f"{what} belongs to another run: {', '.join(differing)} differ",
-            "repeat the inputs and options of the first run, or start again with --overwrite",
-        )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or as it was."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+def _write(path: Path, document: Header | State, rest: bytes = b"") -> None:
+    replace_file(path, json.dumps(as_plain(document)).encode() + b"\n" + rest)

@@ -1,60 +1,109 @@
-"""What the user may say, and what a caller may hear."""
+"""What the user may say of a sharpening."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from clippan_cli.fusion.consistency import DEFAULT_CONSISTENCY
-from clippan_cli.fusion.registry import DEFAULT
-from clippan_cli.opening.options import DEFAULT_MEMORY
+from clippan_cli.base import rerun
+from clippan_cli.base.machine import MachineOptions
+from clippan_cli.base.options import option
+from clippan_cli.base.values import BANDS, CREATION, NODATA, Nodata
+from clippan_cli.errors import UsageError
+from clippan_cli.fusion import registry
+from clippan_cli.fusion.registry import DEFAULT, METHODS
+from clippan_cli.opening.options import SceneOptions
 
 
 @dataclass(frozen=True)
-class Options:
+class SharpenOptions:
     """What the user may say; the defaults suit an unknown scene.
 
     Args:
-        method: Name of a classical method, id of a shipped model, or folder of a model.
+        model: Id of a shipped model, or folder of a model.
+        method: Name of a classical method, instead of a model.
         guard: Whether a model that is worse than the classical methods gives way to them.
         consistency: Back-projections that end it.
-        register: ``"auto"``, ``"off"``, or a shift (row, col) in MS pixels.
-        sensor: Sensor id; None to recognise it.
-        mtf_gain: One MTF gain for all bands, instead of the sensor's.
-        src_nodata: Nodata value of the inputs, ``"none"`` for all valid, None to believe the files.
+        scene: What is said of the scene.
         dst_nodata: Nodata value of the output, ``"none"`` for an internal mask, None to choose.
         dtype: Pixel type of the output; None for that of MS.
         bands: MS bands to write, counted from 1; None for all.
+        aoi: GeoJSON file with the polygons to sharpen.
         driver: ``"GTiff"`` or ``"COG"``.
         creation: GDAL creation options.
         overviews: Whether to build overviews in a GTiff.
-        aoi: GeoJSON file with the polygons to sharpen.
-        warp: Whether to reproject an MS raster in another CRS.
         tile_size: Side of a tile in PAN pixels; None to choose.
-        memory: Bytes that the process may take.
-        jobs: Threads; 0 for all processors.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …
+        machine: What is said of the machine.
         overwrite: Whether an existing output may be replaced.
-        resume: Whether to continue a run that was killed.
+        resume: Whether to continue a run that was stopped or killed.
     """
 
-    method: str = DEFAULT
-    guard: bool = True
-    consistency: int = DEFAULT_CONSISTENCY
-    register: str | tuple[float, float] = "auto"
-    sensor: str | None = None
-    mtf_gain: float | None = None
-    src_nodata: float | str | None = None
-    dst_nodata: float | str | None = None
-    dtype: str | None = None
-    bands: tuple[int, ...] | None = None
-    driver: str = "GTiff"
-    creation: dict[str, str] = field(default_factory=dict)
-    overviews: bool = False
-    aoi: str | None = None
-    warp: bool = False
-    tile_size: int | None = None
-    memory: int = DEFAULT_MEMORY
-    jobs: int = 0
-    device: str = "auto"
-    overwrite: bool = False
-    resume: bool = False
+    model: str = option(
+        DEFAULT,
+        "Names the model: one that ships (clippan models list), or a folder.",
+        metavar="ID|DIR",
+        variable=True,
+        place=True,
+    )
+    method: str | None = option(
+        None,
+        f"Names a classical method instead of a model: {', '.join(METHODS)} (sr-d is slow).",
+        metavar="NAME",
+        variable=True,
+    )
+    guard: bool = option(
+        True,
+        "Compares the model with classical methods on samples of the scene, and falls back where it is worse.",
+        variable=True,
+    )
+    consistency: int = registry.consistency()
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    dst_nodata: Nodata = option(
+        None,
+        "Sets the nodata value of the output; none asks for an internal mask.",
+        metavar="VALUE|nan|none",
+        form=NODATA,
+        variable=True,
+    )
+    dtype: str | None = option(
+        None, "Sets the pixel type; that of MS is kept otherwise.", "-t", "--dtype", metavar="TYPE", variable=True
+    )
+    bands: tuple[int, ...] | None = option(
+        None,
+        "Chooses the MS bands that the image holds: 3, 1,2,3 or 2..4.",
+        "-b",
+        "--bidx",
+        metavar="BANDS",
+        form=BANDS,
+        variable=True,
+    )
+    aoi: str | None = option(None, "Sharpens inside these polygons only.", metavar="GEOJSON", variable=True, place=True)
+    driver: str = option(
+        "GTiff", "Chooses the format of the output.", "--of", "--driver", metavar="GTiff|COG", variable=True
+    )
+    creation: dict[str, str] = option(
+        {},
+        "Sets a GDAL creation option.",
+        "--co",
+        "--creation-option",
+        metavar="NAME=VALUE",
+        form=CREATION,
+        variable=True,
+    )
+    overviews: bool = option(False, "Builds overviews (a COG has them anyway).", variable=True)
+    tile_size: int | None = option(
+        None, "Sets the side of a tile in PAN pixels; chosen if not given.", least=64, variable=True
+    )
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    overwrite: bool = rerun.overwrite()
+    resume: bool = rerun.resume()
+
+    @property
+    def fusion(self) -> str:
+        """The name of the method or the model.
+
+        Raises:
+            UsageError: There is no such method.
+        """
+        if self.method is not None and self.method not in METHODS:
+            raise UsageError(f"unknown method {self.method!r}", "known: " + ", ".join(METHODS))
+        return self.method or self.model

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from rasterio.rpc import RPC
 
-from clippan_cli import __version__
 from clippan_cli.base.geometry import Box
+from clippan_cli.base.version import __version__
 from clippan_cli.errors import UsageError
 from clippan_cli.scene.writer import Format, Meaning
 from clippan_cli.sharpening.job import Job
@@ -24,7 +24,7 @@ def output_format(job: Job) -> Format:
     Raises:
         UsageError: The pixel type is unknown, or the nodata value does not exist in it.
     """
-    options, ms = job.options, job.pair.ms
+    options, ms = job.options, job.scene.pair.ms
     dtype = options.dtype or ms.dtype
     if dtype not in DTYPES:
         raise UsageError(f"unknown pixel type {dtype!r}", "known: " + ", ".join(DTYPES))
@@ -36,18 +36,18 @@ def output_format(job: Job) -> Format:
         mask,
         {key.upper(): value for key, value in options.creation.items()},
         options.overviews,
-        job.plan.workers,
+        job.scene.machine.workers,
     )
 
 
 def _output_nodata(job: Job, dtype: str) -> tuple[float | None, bool]:
     """The nodata value of the output, and whether it gets an internal mask."""
-    ms, wanted = job.pair.ms, job.options.dst_nodata
+    ms, wanted = job.scene.pair.ms, job.options.dst_nodata
     if wanted == "none":
         return None, _has_gaps(job)
     if wanted is not None and not isinstance(wanted, str):
         if not _exists(float(wanted), dtype):
-            raise UsageError(f"nodata {wanted:g} does not exist in {dtype}", "choose another with --dst-nodata")
+            raise UsageError(f"nodata {wanted:g} does not exist in {dtype}", "choose another with `dst_nodata`")
         return float(wanted), False
     lossy = job.options.creation.get("COMPRESS", "").upper() in _LOSSY
     if _has_gaps(job) and (lossy or (ms.declares_mask and ms.nodata is None)):
@@ -62,8 +62,8 @@ def _output_nodata(job: Job, dtype: str) -> tuple[float | None, bool]:
 
 def _has_gaps(job: Job) -> bool:
     """Whether any output pixel may have no data."""
-    rasters = (job.pair.ms, job.pair.pan)
-    partial = job.pair.overlap < 1 - 1e-9 or job.aoi is not None
+    rasters = (job.scene.pair.ms, job.scene.pair.pan)
+    partial = job.scene.pair.overlap < 1 - 1e-9 or job.aoi is not None
     floating = any(not raster.integer for raster in rasters)
     return partial or floating or any(r.nodata is not None or r.declares_mask or r.collar for r in rasters)
 
@@ -78,7 +78,7 @@ def _exists(value: float, dtype: str) -> bool:
 
 def output_meaning(job: Job) -> Meaning:
     """What goes with the pixels: MS's words about its bands, PAN's about its grid."""
-    ms, pan = job.pair.ms, job.pair.pan
+    ms, pan = job.scene.pair.ms, job.scene.pair.pan
     grid = pan.grid.crop(job.box)
     source = ms.datasets[0].tags()
     tags = {key: value for key, value in source.items() if key not in ("AREA_OR_POINT", "TIFFTAG_SOFTWARE")}

@@ -11,9 +11,22 @@ import torch
 from numpy.typing import NDArray
 
 
+@dataclass
+class Changes:
+    """Values that were not written as they were computed.
+
+    Args:
+        clipped: How many were clipped to the range of the pixel type.
+        moved_off_nodata: How many valid ones equal to nodata were moved by one.
+    """
+
+    clipped: int = 0
+    moved_off_nodata: int = 0
+
+
 @dataclass(frozen=True)
 class Quantiser:
-    """From floats to the output's pixel type.
+    """Turns floats into the output's pixel type.
 
     Args:
         dtype: NumPy name.
@@ -27,15 +40,13 @@ class Quantiser:
     bands: tuple[int, ...]
     bits: int | None = None
 
-    def __call__(
-        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None, counts: dict[str, int]
-    ) -> NDArray[Any]:
+    def __call__(self, pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None, changes: Changes) -> NDArray[Any]:
         """Round, clip, keep valid pixels off the nodata value and put it where there are no data.
 
         Args:
             pixels: ``(C, h, w)`` in DN; overwritten.
             valid: ``(1 or bands kept, h, w)``; None where all are valid.
-            counts: ``clipped`` and ``moved_off_nodata`` are added up here.
+            changes: What was changed is added up here.
         """
         chosen = list(self.bands)
         pixels = np.ascontiguousarray(pixels) if chosen == list(range(len(pixels))) else pixels[chosen]
@@ -48,7 +59,7 @@ class Quantiser:
             lowest, highest = (float(edge) for edge in torch.from_numpy(pixels).aminmax())
             if lowest < low - 0.5 or highest > high + 0.5:
                 outside = (pixels < low - 0.5) | (pixels > high + 0.5)
-                counts["clipped"] += int(np.count_nonzero(outside & known))
+                changes.clipped += int(np.count_nonzero(outside & known))
                 np.clip(pixels, low, high, out=pixels)
             if high < 2**24:
                 out = np.empty(pixels.shape, kind)
@@ -60,7 +71,7 @@ class Quantiser:
             taken = out == kind.type(self.nodata)
             if taken.any():
                 taken &= known
-                counts["moved_off_nodata"] += int(np.count_nonzero(taken))
+                changes.moved_off_nodata += int(np.count_nonzero(taken))
                 out[taken] = self._beside(kind)
         if valid is not None:
             np.copyto(out, kind.type(0 if self.nodata is None else self.nodata), where=~valid)

@@ -1,149 +1,192 @@
-"""The record of a run, as a document."""
+"""The record of a run, and its plan, as documents."""
 
 from __future__ import annotations
 
-import json
-import math
-import platform
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import rasterio
-import torch
-
-from clippan_cli import __version__
+from clippan_cli.base.documents import Plain, as_plain
+from clippan_cli.base.options import identity, stated
+from clippan_cli.base.version import ALGORITHM, Versions, __version__
+from clippan_cli.fusion.guard import Verdict
 from clippan_cli.fusion.learned import Learned
-from clippan_cli.physics.registration import Shift
-from clippan_cli.scene.raster import Raster
+from clippan_cli.opening.record import SceneRecord, describe_files, describe_scene
 from clippan_cli.sharpening.job import Job
 from clippan_cli.sharpening.output import output_format
 from clippan_cli.sharpening.plan import OVERLAP, memory_needed
 
+SCHEMA_VERSION = 1
 
-def run_key(job: Job) -> dict[str, Any]:
-    """What a resumed run must have in common with the first."""
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRecord:
+    """The tiles, what they cost, and what is written.
+
+    Args:
+        grid: The output's grid in words.
+        tiles: Rows and columns of tiles.
+        tile_size: Side of a tile in PAN pixels.
+        overlap: PAN pixels over which neighbouring tiles are blended.
+        halo: PAN pixels that the method looks beyond a tile.
+        workers: Tiles computed at once.
+        device: Where they are computed.
+        memory_mib: The memory that is needed at the peak, in MiB.
+        method: The method or the model.
+        consistency: Back-projections that end it.
+        dtype: The output's pixel type.
+        driver: The output's format.
+        nodata: The output's nodata value, as a text where JSON has no such number.
+        internal_mask: Whether the output has a mask inside.
+        creation_options: GDAL's creation options.
+    """
+
+    grid: str
+    tiles: tuple[int, int]
+    tile_size: int
+    overlap: int
+    halo: int
+    workers: int
+    device: str
+    memory_mib: int
+    method: str
+    consistency: int
+    dtype: str
+    driver: str
+    nodata: float | str | None
+    internal_mask: bool
+    creation_options: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What a run took.
+
+    Args:
+        seconds: From the start to the end.
+        read: Seconds spent reading, summed over threads.
+        compute: Seconds spent computing, summed over threads.
+        write: Seconds spent writing.
+        megapixels_per_second: Millions of output pixels in a second.
+        resumed_at_row: The row of tiles at which the run began; 0 where it was not resumed.
+    """
+
+    seconds: float
+    read: float
+    compute: float
+    write: float
+    megapixels_per_second: float
+    resumed_at_row: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many output pixels there are, and what happened to values.
+
+    Args:
+        pixels: All pixels of the output.
+        clipped: Values that were clipped to the range of the pixel type.
+        moved_off_nodata: Valid values equal to nodata, which were moved by one.
+    """
+
+    pixels: int
+    clipped: int
+    moved_off_nodata: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation(SceneRecord):
+    """What would be done with a scene.
+
+    Args:
+        schema_version: The version of this document's form.
+        output: The file that would be written; None where none was named.
+        options: All options by their keys.
+        plan: The tiles.
+    """
+
+    schema_version: int
+    output: str | None
+    options: dict[str, Plain]
+    plan: PlanRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(SceneRecord):
+    """What was done with a scene.
+
+    Args:
+        schema_version: The version of this document's form.
+        output: The file that was written.
+        key: What a resumed run must have in common with this one.
+        created: When, in UTC.
+        versions: The versions of all that has a say in the pixels.
+        options: All options by their keys.
+        plan: The tiles.
+        method_used: The method or the model that made the pixels.
+        guard: How the model stood beside classical methods; None where it was not compared.
+        fitted: The numbers that the method was fitted with.
+        counts: How many pixels there are, and what happened to values.
+        timing: What it took.
+        peak_memory_mib: The largest memory of the process, in MiB.
+    """
+
+    schema_version: int
+    output: str
+    key: dict[str, Plain]
+    created: str
+    versions: Versions
+    options: dict[str, Plain]
+    plan: PlanRecord
+    method_used: str
+    guard: Verdict | None
+    fitted: dict[str, list[float]]
+    counts: Counts
+    timing: Timing
+    peak_memory_mib: float
+
+
+def run_key(job: Job) -> dict[str, Plain]:
+    """Return what a resumed run must have in common with the first."""
+    pair = job.scene.pair
+    model = job.method.model if isinstance(job.method, Learned) else None
     return {
         "version": __version__,
-        "inputs": [_fingerprint(path) for path in (*job.pair.ms.paths, *job.pair.pan.paths)],
-        "options": _options(job)
-        | {"tile_size": job.plan.size, "memory": 0, "jobs": 0, "overwrite": False, "resume": False},
-        "model": _model(job),
-        "phases": [list(phase) for phase in job.sampling.phases],
+        "algorithm": ALGORITHM,
+        "inputs": as_plain(describe_files((*pair.ms.paths, *pair.pan.paths))),
+        "options": as_plain(identity(job.options) | {"tile_size": job.plan.size}),
+        # A folder keeps its name when its weights change.
+        "model": None if model is None else {"id": model.id, "sha256": model.sha256},
+        "phases": as_plain(job.scene.sampling.phases),
     }
 
 
-def _model(job: Job) -> dict[str, str] | None:
-    """Which weights: a folder keeps its name when they change."""
-    model = job.method.model if isinstance(job.method, Learned) else None
-    return None if model is None else {"id": model.id, "sha256": model.sha256}
+def explain_job(job: Job, output: str | None) -> Explanation:
+    """Say what was found, and what would be done."""
+    return Explanation(schema_version=SCHEMA_VERSION, output=output, plan=describe_plan(job), **described(job))
 
 
-def _fingerprint(path: str) -> dict[str, Any]:
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return {"path": path}
-    return {"path": path, "bytes": stat.st_size, "modified": stat.st_mtime}
+def described(job: Job) -> dict[str, Any]:
+    """Return what every document of a job holds: the scene, field by field, and the options."""
+    return vars(describe_scene(job.scene)) | {"options": as_plain(stated(job.options))}
 
 
-def describe_scene(job: Job) -> dict[str, Any]:
-    """Everything that was found out about the scene."""
-    pair, known = job.pair, job.known
-    measured = known.measured
-    return {
-        "inputs": {
-            "ms": describe_raster(pair.ms),
-            "pan": describe_raster(pair.pan),
-            "overlap": round(pair.overlap, 6),
-        },
-        "geometry": {
-            "ratio": list(pair.sampling.ratio),
-            "phase": list(pair.sampling.nominal),
-            "measured_shift": _shift(measured.whole) if measured else None,
-            "measured_band_shifts": [_shift(band) for band in measured.bands] if measured else [],
-            "phases_used": [list(phase) for phase in known.sampling.phases],
-            "notes": list(known.notes),
-        },
-        "sensor": {
-            "id": pair.sensor.id,
-            "title": pair.sensor.title,
-            "recognised_by": pair.recognised_by,
-            "mtf_gains": list(pair.sampling.gains),
-            "pan_mtf_gain": pair.sampling.pan_gain,
-        },
-        "scale": known.scale,
-        "options": _options(job),
-        "warnings": job.warnings,
-    }
-
-
-def _shift(shift: Shift | None) -> dict[str, float | None] | None:
-    if shift is None:
-        return None
-    return {name: None if math.isnan(value) else value for name, value in asdict(shift).items()}
-
-
-def describe_raster(raster: Raster) -> dict[str, Any]:
-    """What a raster is, for a document."""
-    validity = "mask" if raster.declares_mask else "nodata" if raster.nodata is not None else "all valid"
-    if raster.collar is not None:
-        validity = f"undeclared border of {raster.collar.value:g}, {raster.collar.share:.1%}"
-    return {
-        "files": [_fingerprint(path) for path in raster.paths],
-        "shape": [raster.count, *raster.grid.shape],
-        "dtype": raster.dtype,
-        "transform": list(raster.grid.transform[:6]),
-        "crs": None if raster.grid.crs is None else raster.grid.crs.to_string(),
-        "grid": raster.grid.describe(),
-        "bands": [band.name for band in raster.bands],
-        "nodata": number(raster.nodata),
-        "validity": validity,
-    }
-
-
-def _options(job: Job) -> dict[str, Any]:
-    """The options as JSON can hold them."""
-    plain = {name: number(value) if isinstance(value, float) else value for name, value in asdict(job.options).items()}
-    document: dict[str, Any] = json.loads(json.dumps(plain))
-    return document
-
-
-def describe_plan(job: Job) -> dict[str, Any]:
-    """The tiles, and what they cost."""
-    plan, form = job.plan, output_format(job)
-    return {
-        "grid": job.pair.pan.grid.crop(plan.box).describe(),
-        "tiles": [plan.rows, plan.cols],
-        "tile_size": plan.size,
-        "overlap": OVERLAP,
-        "halo": plan.halo,
-        "workers": plan.workers,
-        "device": str(job.device),
-        "memory_mib": round(memory_needed(plan, job.pair.ms.count) / 2**20),
-        "method": job.method.name,
-        "consistency": job.options.consistency,
-        "dtype": form.dtype,
-        "driver": form.driver,
-        "nodata": number(form.nodata),
-        "internal_mask": form.mask,
-        "creation_options": form.options,
-    }
-
-
-def versions() -> dict[str, str]:
-    """Of everything that has a say in the pixels."""
-    return {
-        "clippan": __version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "rasterio": rasterio.__version__,
-        "gdal": rasterio.__gdal_version__,
-        "numpy": np.__version__,
-    }
-
-
-def number(value: float | None) -> float | str | None:
-    """A number as JSON can hold it."""
-    return value if value is None or math.isfinite(value) else str(value)
+def describe_plan(job: Job) -> PlanRecord:
+    """Describe the tiles, and what they cost."""
+    plan, form, pair = job.plan, output_format(job), job.scene.pair
+    return PlanRecord(
+        grid=pair.pan.grid.crop(plan.box).describe(),
+        tiles=(plan.rows, plan.cols),
+        tile_size=plan.size,
+        overlap=OVERLAP,
+        halo=plan.halo,
+        workers=plan.workers,
+        device=str(job.scene.machine.device),
+        memory_mib=round(memory_needed(plan, pair.ms.count) / 2**20),
+        method=job.method.name,
+        consistency=job.options.consistency,
+        dtype=form.dtype,
+        driver=form.driver,
+        nodata=form.nodata,
+        internal_mask=form.mask,
+        creation_options=form.options,
+    )

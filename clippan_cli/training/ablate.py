@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import csv
+import io
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Any
 
-from clippan_cli.base.device import choose_device
+from clippan_cli.base.files import replace_file
 from clippan_cli.base.listener import Deaf, Listener
+from clippan_cli.base.machine import choose_device
 from clippan_cli.errors import OutputError, UsageError
-from clippan_cli.fusion.method import Method
-from clippan_cli.fusion.registry import method
 from clippan_cli.modelstore.supervisor import load_supervisor
-from clippan_cli.supervision.encoder import Encoder
 from clippan_cli.supervision.projector import INPUTS
 from clippan_cli.supervision.prompts import wordings
-from clippan_cli.training.adapt import adapt_on
-from clippan_cli.training.data.surveyed_scenes import Site, open_sites
+from clippan_cli.training.adapt import Classroom, adapt_on, read_clip, stage_one_methods
+from clippan_cli.training.data.surveyed_scenes import survey_scenes
 from clippan_cli.training.loop.distributed import Group, alone
 from clippan_cli.training.objectives.stage_one import LOSSES as STAGE_ONE
-from clippan_cli.training.objectives.stage_one import REFERENCE
 from clippan_cli.training.objectives.stage_two import LOSSES
-from clippan_cli.training.options import AdaptOptions, TrainOptions
-from clippan_cli.training.train import NONE, Ground, loss_weights, taught_by, train_on
+from clippan_cli.training.options import NONE, AblateOptions, AdaptOptions, TrainOptions
+from clippan_cli.training.train import Ground, loss_weights, taught_by, train_on
 
 TABLES = ("losses", "stage1", "input", "prompts")
 """The paper's tables 2, 3, 4 and 5."""
@@ -34,6 +31,49 @@ TABLES = ("losses", "stage1", "input", "prompts")
 TABLE = "ablation.csv"
 
 _INDICES = ("hqnr", "d_rho", "r_ergas")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What became of one line of a table.
+
+    Args:
+        variant: The line's name.
+        means: Each index's mean over the seeds.
+        spread: Each index's standard deviation over the seeds.
+    """
+
+    variant: str
+    means: dict[str, float]
+    spread: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """A table, trained.
+
+    Args:
+        output: Its folder.
+        table: Its name.
+        seeds: Trainings of each line.
+        rows: Its lines.
+        beside: Indices of interpolation and formulas, and of the model that was begun with.
+    """
+
+    output: str
+    table: str
+    seeds: int
+    rows: list[Row]
+    beside: dict[str, dict[str, float]]
+
+    def lines(self) -> Iterator[str]:
+        """Write the table for people."""
+        yield f"{'':<24}" + "".join(f"{name:>18}" for name in _INDICES)
+        for name, row in self.beside.items():
+            yield f"{name:<24}" + "".join(f"{row[index]:>18.4f}" for index in _INDICES)
+        for line in self.rows:
+            cells = "".join(f"{line.means[i]:>10.4f} ±{line.spread[i]:.4f}" for i in _INDICES)
+            yield f"{line.variant:<24}{cells}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +101,7 @@ def variants(table: str, options: TrainOptions) -> list[Variant]:
         raise UsageError(f"unknown table {table!r}", "known: " + ", ".join(TABLES))
     if not loss_weights(options)["language"]:
         raise UsageError("without the language loss the lines would not differ", "give it a weight, and a supervisor")
-    adapting = options.adapting
+    adapting = options.adapting()
     if table == "losses":
         weights = {**LOSSES, **options.losses}
         weights["spatial"] = weights["spatial"] or 1.0
@@ -92,60 +132,60 @@ def variants(table: str, options: TrainOptions) -> list[Variant]:
             ),
         ]
     if table == "input":
-        return [Variant(kind, replace(adapting, ms_input=kind), options) for kind in INPUTS]
-    return [Variant(name, replace(adapting, prompt=name), options) for name in wordings()]
+        return [Variant(kind, replace(adapting, clip=replace(options.clip, ms_input=kind)), options) for kind in INPUTS]
+    return [Variant(name, replace(adapting, clip=replace(options.clip, prompt=name)), options) for name in wordings()]
 
 
 def ablate(
     scenes: Sequence[str],
     output: str | Path,
     table: str,
-    options: TrainOptions,
-    seeds: int,
+    options: AblateOptions | None = None,
     listener: Listener | None = None,
+    *,
     stop: Event | None = None,
-) -> dict[str, Any]:
+) -> Ablation:
     """Train every variant of a table alike, with several seeds.
 
     Args:
         scenes: Folders of scenes, or lists.
         output: A folder for the table and for all that is trained.
         table: One of :data:`TABLES`.
-        options: What the variants have in common.
-        seeds: How many.
+        options: What the variants have in common, and how many seeds there are.
         listener: Hears of progress.
         stop: Set it to stop after the step in work.
 
     Returns:
-        The table: for each line, means over the seeds and their standard deviations.
+        For each line, means over the seeds and their standard deviations.
 
     Raises:
         UsageError: There is no such table.
         OutputError: The folder holds a table already.
     """
+    alone("clippan ablate")
+    options = options or AblateOptions()
     hears, folder = listener or Deaf(), Path(output)
-    lines = variants(table, options)
-    alone("--ablate")
-    if (folder / TABLE).exists() and not (options.overwrite or options.resume):
-        raise OutputError(f"{folder} holds a table", "choose another -o, or replace it with --overwrite")
-    bench = _bench(scenes, folder, options, lines, hears, stop or Event())
-    rows = []
+    training = options.training
+    lines = variants(table, training)
+    if (folder / TABLE).exists() and not (training.overwrite or training.resume):
+        raise OutputError(f"{folder} holds a table", "choose another -o, or replace it with `overwrite`")
+    bench = _bench(scenes, folder, training, lines, hears, stop or Event())
+    rows: list[Row] = []
     for line in lines:
-        found = [bench.train(line, seed) for seed in range(options.seed, options.seed + seeds)]
-        rows.append({"variant": line.name, **_summary(found)})
+        found = [bench.train(line, seed) for seed in range(training.seed, training.seed + options.seeds)]
+        rows.append(_summary(line.name, found))
         _write(folder / TABLE, rows)
-    reference = {name: dict(row) for name, row in found[0].items() if name != "model"}
-    return {"output": str(folder), "table": table, "seeds": seeds, "rows": rows, "beside": reference}
+    beside = {name: dict(row) for name, row in found[0].items() if name != "model"}
+    return Ablation(output=str(folder), table=table, seeds=options.seeds, rows=rows, beside=beside)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Bench:
     """What all trainings of a table share: scenes, surveyed once, CLIP, read once, and supervisors.
 
     Args:
         folder: For all that is made.
-        sites: The scenes.
-        encoder: CLIP; there is always a line that needs it.
+        room: The scenes and CLIP; there is always a line that needs it.
         group: Where to compute.
         hears: Hears of progress.
         stop: Stops it.
@@ -153,8 +193,7 @@ class _Bench:
     """
 
     folder: Path
-    sites: Sequence[Site]
-    encoder: Encoder
+    room: Classroom
     group: Group
     hears: Listener
     stop: Event
@@ -167,11 +206,10 @@ class _Bench:
         supervisor = None
         if loss_weights(options)["language"]:
             path = self._adapt(replace(line.adapting, seed=seed, device=options.device, resume=options.resume))
-            supervisor = load_supervisor(path, encoder=self.encoder)
+            supervisor = load_supervisor(path, encoder=self.room.encoder)
         place = self.folder / f"{line.name.replace(' ', '_')}-{seed}"
-        document = train_on(
-            Ground(self.sites, self.encoder.side, supervisor), place, options, self.group, Deaf(), self.stop
-        )
+        ground = Ground(self.room.sites, self.room.encoder.side, supervisor)
+        document = train_on(ground, place, options, self.group, Deaf(), stop=self.stop)
         held: dict[str, dict[str, float]] = document["training"]["held_out"]
         self.hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in _INDICES))
         return held
@@ -182,7 +220,7 @@ class _Bench:
             if known == options:
                 return path
         path = self.folder / f"supervisor-{len(self.supervisors)}"
-        adapt_on(self.sites, self.encoder, path, options, Deaf(), self.stop)
+        adapt_on(self.room, path, options, Deaf(), self.stop)
         self.supervisors.append((options, path))
         return path
 
@@ -196,37 +234,32 @@ def _bench(
     stop: Event,
 ) -> _Bench:
     group = Group(device=choose_device(options.device))
-    how = options.adapting
-    encoder = Encoder(how.clip, how.clip_weights, download=how.download, precision=how.precision)
+    encoder = read_clip(options.clip, Deaf())
     weights = {name: max(loss_weights(line.training)[name] for line in lines) for name in loss_weights(options)}
-    methods: dict[str, Method] = {REFERENCE: method(REFERENCE), **taught_by(options, weights, group.device)}
-    return _Bench(folder, open_sites(scenes, encoder.side, methods, hears), encoder, group, hears, stop)
+    methods = stage_one_methods() | taught_by(options, weights, group.device)
+    sites = survey_scenes(scenes, encoder.side, methods, options.scene, hears)
+    return _Bench(folder=folder, room=Classroom(sites, encoder), group=group, hears=hears, stop=stop)
 
 
-def _summary(found: Sequence[dict[str, dict[str, float]]]) -> dict[str, float]:
+def _summary(name: str, found: Sequence[dict[str, dict[str, float]]]) -> Row:
     """Mean and standard deviation of each index over the seeds."""
-    row = {}
-    for name in _INDICES:
-        values = [held["model"][name] for held in found]
-        row[name] = round(statistics.fmean(values), 5)
-        row[f"{name}_sd"] = round(statistics.stdev(values), 5) if len(values) > 1 else 0.0
-    return row
+    values = {index: [held["model"][index] for held in found] for index in _INDICES}
+    spread = {index: statistics.stdev(each) if len(each) > 1 else 0.0 for index, each in values.items()}
+    return Row(
+        variant=name,
+        means={index: round(statistics.fmean(each), 5) for index, each in values.items()},
+        spread={index: round(each, 5) for index, each in spread.items()},
+    )
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write(path: Path, rows: Sequence[Row]) -> None:
+    lines: list[list[object]] = [
+        ["variant", *(column for index in _INDICES for column in (index, f"{index}_sd"))],
+        *([row.variant, *(part[i] for i in _INDICES for part in (row.means, row.spread))] for row in rows),
+    ]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(lines)
     try:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        replace_file(path, text.getvalue().encode())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}", "free some space") from error
-
-
-def as_lines(document: dict[str, Any]) -> Iterator[str]:
-    """The table for people."""
-    yield f"{'':<24}" + "".join(f"{name:>18}" for name in _INDICES)
-    for name, row in document["beside"].items():
-        yield f"{name:<24}" + "".join(f"{row[index]:>18.4f}" for index in _INDICES)
-    for row in document["rows"]:
-        yield f"{row['variant']:<24}" + "".join(f"{row[i]:>10.4f} ±{row[f'{i}_sd']:.4f}" for i in _INDICES)

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import torch
 
-from clippan_cli.base.device import choose_device
 from clippan_cli.base.listener import Deaf, Listener
+from clippan_cli.base.machine import choose_device
+from clippan_cli.base.options import identity, spelled
+from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import method
 from clippan_cli.modelstore.supervisor import RECORD
+from clippan_cli.scene.find import find_all
 from clippan_cli.supervision.encoder import UNTRAINED, Encoder
 from clippan_cli.supervision.projector import Projector, linear_map
 from clippan_cli.supervision.prompts import read_prompts
 from clippan_cli.supervision.supervisor import Supervisor
-from clippan_cli.training.data.scenes import wanted
-from clippan_cli.training.data.surveyed_scenes import Site, names, open_sites
+from clippan_cli.training.data.surveyed_scenes import Site, names, survey_scenes
 from clippan_cli.training.data.tile_reader import TileStream, held_tiles
-from clippan_cli.training.loop.distributed import Group
+from clippan_cli.training.loop.distributed import Group, alone
 from clippan_cli.training.loop.steps import Loop, check_folder
 from clippan_cli.training.loop.task import Schedule
 from clippan_cli.training.objectives.stage_one import LOSSES, REFERENCE, Adapting, chosen_weights
-from clippan_cli.training.options import AdaptOptions
+from clippan_cli.training.options import AdaptOptions, ClipOptions
 from clippan_cli.training.products.supervisor import SupervisorProduct
 
 _HELD = 16
+_USUAL_WEIGHTS = "openai"
 
 
-_ASIDE = ("overwrite", "resume", "device", "every", "jobs", "download", "clip_weights", "prompts", "losses")
+@dataclass(frozen=True)
+class Classroom:
+    """Scenes and the CLIP that looks at them: what several trainings can share.
+
+    Args:
+        sites: The scenes.
+        encoder: CLIP, read once.
+    """
+
+    sites: Sequence[Site]
+    encoder: Encoder
 
 
 def adapt(
@@ -46,7 +59,7 @@ def adapt(
     Args:
         scenes: Folders of scenes, or lists.
         output: The supervisor's folder.
-        options: How.
+        options: What the user says.
         listener: Hears of progress.
         stop: Set it to stop after the step in work; ``resume`` continues.
 
@@ -60,42 +73,95 @@ def adapt(
         OutputError: The supervisor cannot be written.
         Interrupted: ``stop`` was set.
     """
+    alone("clippan adapt")
     options, folder, hears = options or AdaptOptions(), Path(output), listener or Deaf()
     check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
     # What is wrong shall be said before CLIP is read.
+    check_stage_one(options)
+    find_all(scenes)
+    encoder = read_clip(options.clip, hears)
+    sites = survey_scenes(scenes, encoder.side, stage_one_methods(), options.scene, hears)
+    return adapt_on(Classroom(sites, encoder), folder, options, hears, stop or Event())
+
+
+def check_stage_one(options: AdaptOptions) -> None:
+    """Refuse losses and prompts that there are not.
+
+    Raises:
+        UsageError: An option means nothing.
+    """
     chosen_weights(options.losses, LOSSES)
-    read_prompts(options.prompt, options.prompts)
-    wanted(scenes)
-    encoder = Encoder(options.clip, options.clip_weights, download=options.download, precision=options.precision)
-    if options.clip_weights == UNTRAINED:
+    read_prompts(options.clip.prompt, options.clip.prompts)
+
+
+def read_clip(options: ClipOptions, hears: Listener) -> Encoder:
+    """Read CLIP; it is said if it is untrained.
+
+    Raises:
+        ModelError: Its weights are not at hand.
+        UsageError: There is no such architecture, tag or precision.
+    """
+    weights = options.clip_weights or _USUAL_WEIGHTS
+    encoder = Encoder(options.clip, weights, download=options.download, precision=options.precision)
+    if weights == UNTRAINED:
         hears.warn("CLIP is untrained: what such a supervisor asks for means nothing")
-    sites = open_sites(scenes, encoder.side, {REFERENCE: method(REFERENCE)}, hears)
-    return adapt_on(sites, encoder, folder, options, hears, stop or Event())
+    return encoder
 
 
-def adapt_on(
-    sites: Sequence[Site], encoder: Encoder, folder: Path, options: AdaptOptions, hears: Listener, stop: Event
-) -> dict[str, Any]:
-    """One adaptation on scenes that are known; see :func:`adapt`."""
+def stage_one_methods() -> dict[str, Method]:
+    """Return the method that makes HRMS images for stage I, by its name."""
+    return {REFERENCE: method(REFERENCE)}
+
+
+def adapt_on(room: Classroom, folder: Path, options: AdaptOptions, hears: Listener, stop: Event) -> dict[str, Any]:
+    """Adapt on scenes that are known; see :func:`adapt`."""
+    sites, encoder = room.sites, room.encoder
     weights = chosen_weights(options.losses, LOSSES)
-    prompts = read_prompts(options.prompt, options.prompts)
+    prompts = read_prompts(options.clip.prompt, options.clip.prompts)
     group = Group(device=choose_device(options.device))
     torch.manual_seed(options.seed)
-    net = Supervisor(encoder, projector(options.ms_input, sites), prompts, sites[0].wavelengths).on(group.device)
+    net = Supervisor(encoder, projector(options.clip.ms_input, sites), prompts, sites[0].wavelengths).on(group.device)
     for site in sites:
         net.check_fit(site.files.name, site.wavelengths)
-    stream = TileStream(sites, encoder.side, options.batch, options.seed, options.jobs, group, hears)
-    temperatures = (options.type_temperature, options.scene_temperature)
     held = held_tiles(sites, encoder.side, _HELD, group.device, hears)
-    task = Adapting(stream, held, weights, temperatures, options.seed)
-    plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
-    key = {**plain, "losses": weights, "clip_sha256": encoder.sha256, "texts": prompts.texts, "scenes": names(sites)}
-    schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
-    return Loop(folder, net, task, SupervisorProduct(key, task), schedule, key, hears, stop).run(options.resume)
+    task = Adapting(
+        TileStream(
+            sites=sites,
+            side=encoder.side,
+            batch=options.batch,
+            seed=options.seed,
+            workers=options.jobs,
+            group=group,
+            hears=hears,
+        ),
+        held,
+        weights,
+        (options.type_temperature, options.scene_temperature),
+        options.seed,
+    )
+    key = {
+        **identity(options),
+        "losses": weights,
+        "clip_sha256": encoder.sha256,
+        "texts": prompts.texts,
+        "scenes": names(sites),
+    }
+    words = ["clippan adapt --scenes SCENES -o", folder.resolve().name, *spelled(options)]
+    loop = Loop(
+        folder=folder,
+        net=net,
+        task=task,
+        product=SupervisorProduct({**key, "command": " ".join(words)}, task),
+        schedule=Schedule(options.iterations, options.batch, options.rate, options.every),
+        key=key,
+        hears=hears,
+        stop=stop,
+    )
+    return loop.run(options.resume)
 
 
 def projector(kind: str, sites: Sequence[Site]) -> Projector:
-    """As the first scene's bands are, stretched like its tiles."""
+    """Make a projector for the first scene's bands, stretched like its tiles."""
     site = sites[0]
     low, width = site.low[:-1], (site.high - site.low)[:-1]
     mean, covariance = (site.mean - low) / width, site.covariance / (width[:, None] * width)

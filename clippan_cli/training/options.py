@@ -1,4 +1,4 @@
-"""What the user may say of a training."""
+"""What the user may say of a training; each command has its dataclass, and what several share is stated once."""
 
 from __future__ import annotations
 
@@ -6,70 +6,161 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clippan_cli.fusion.registry import DEFAULT
+from clippan_cli.base import rerun
+from clippan_cli.base.options import option
+from clippan_cli.base.values import SETTINGS, WEIGHTS, Setting
+from clippan_cli.fusion.registry import CONSISTENCY, DEFAULT
+from clippan_cli.opening.options import SceneOptions
 from clippan_cli.supervision.prompts import DEFAULT as DEFAULT_PROMPT
 
-_TEMPERATURE = 0.07
+NONE = "none"
+"""No supervisor, or no teacher."""
+
+
+def _iterations(default: int) -> Any:
+    return option(default, "Sets the number of steps of the optimiser.", least=1)
+
+
+def _batch(default: int, what: str = "tiles") -> Any:
+    return option(default, f"Sets the number of {what} in a step, over all processes.", least=1)
+
+
+def _rate(default: float) -> Any:
+    return option(default, "Sets the highest learning rate.", least=0)
+
+
+def _angle(default: float) -> Any:
+    return option(default, "Weighs the spectral angle beside the error.", least=0)
+
+
+def _consistency() -> Any:
+    return option(CONSISTENCY, "Sets the number of back-projections inside the graph.", least=0, most=20)
+
+
+def _seed() -> Any:
+    return option(0, "Seeds every random choice.", least=0, most=2**31)
+
+
+def _every(default: int) -> Any:
+    return option(default, "Sets the steps between checkpoints and validations.", least=1, identity=False)
+
+
+def _readers() -> Any:
+    return option(
+        2, "Sets how many processes read tiles; with 0 the training reads them itself.", "-j", "--jobs", least=0,
+        identity=False,
+    )  # fmt: skip
+
+
+def _device() -> Any:
+    return option("auto", "Says where to compute.", metavar="auto|cpu|cuda[:N]", variable=True, identity=False)
+
+
+def _losses() -> Any:
+    return option({}, "Weighs a loss; 0 switches it off.", "--loss", metavar="NAME=WEIGHT", form=WEIGHTS)
+
+
+def _init(default: str | None, help: str) -> Any:  # noqa: A002
+    return option(default, help, metavar="ID|DIR", place=True)
+
+
+def _settings() -> Any:
+    return option({}, "Sets a setting of the new network.", "--set", metavar="NAME=VALUE", form=SETTINGS)
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """What the user may say of CLIP and of how it is shown images.
+
+    Args:
+        clip: An architecture of open_clip, or a JSON file with a configuration.
+        clip_weights: A tag, a file, or ``"none"``; None for the usual ones, or for where a supervisor's were.
+        download: Whether the weights of a tag may be fetched.
+        precision: CLIP's precision, ``"fp32"`` or ``"bf16"``.
+        ms_input: How bands become three channels.
+        prompt: The name of the wording for HRMS.
+        prompts: A TOML file with wordings; None for the package's own.
+    """
+
+    clip: str = option(
+        "ViT-B-32-quickgelu",
+        "Names CLIP's architecture, as open_clip does, or its configuration.",
+        metavar="NAME|FILE",
+        place=True,
+    )
+    clip_weights: str | None = option(
+        None,
+        "Names CLIP's weights; with none it stays untrained, for trials only.",
+        metavar="FILE|TAG|none",
+        variable=True,
+        place=True,
+        identity=False,
+        repeated=True,
+    )
+    download: bool = option(False, "Fetches CLIP's weights if they are not on this machine.", identity=False)
+    precision: str = option("fp32", "Sets CLIP's precision.", metavar="fp32|bf16")
+    ms_input: str = option("conv", "Says how MS bands become CLIP's three channels.", metavar="conv|pca|rgb|gbnir")
+    prompt: str = option(
+        DEFAULT_PROMPT, "Chooses the wording for HRMS: wald, khan, first, second, noise …", metavar="NAME"
+    )
+    prompts: str | None = option(
+        None,
+        "Takes a TOML with wordings of your own.",
+        metavar="FILE",
+        place=True,
+        identity=False,
+        repeated=True,
+    )
 
 
 @dataclass(frozen=True)
 class AdaptOptions:
-    """How to adapt.
+    """What the user may say of an adaptation (stage I).
 
     Args:
-        clip: An architecture of open_clip, or a JSON file with a configuration.
-        clip_weights: A tag, a file, or ``"none"``.
-        download: Whether the weights of a tag may be fetched.
-        precision: Of CLIP, ``"fp32"`` or ``"bf16"``.
-        ms_input: How bands become three channels.
-        prompt: Name of the wording for HRMS.
-        prompts: A TOML file with wordings; None for the package's own.
+        clip: What is said of CLIP.
         losses: Weights of the losses, by name; those that are not named keep theirs, 0 switches one off.
         type_temperature: τ_c.
         scene_temperature: τ_i.
         iterations: Steps of the optimiser.
         batch: Tiles in a step.
-        rate: Highest learning rate.
-        seed: Of everything random.
+        rate: The highest learning rate.
+        seed: The seed of every random choice.
         every: Steps between checkpoints and validations.
         jobs: Processes that read tiles.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        scene: What is said of the scenes.
         overwrite: Whether an existing supervisor may be replaced.
         resume: Whether to continue a training that was stopped.
     """
 
-    clip: str = "ViT-B-32-quickgelu"
-    clip_weights: str = "openai"
-    download: bool = False
-    precision: str = "fp32"
-    ms_input: str = "conv"
-    prompt: str = DEFAULT_PROMPT
-    prompts: str | None = None
-    losses: Mapping[str, float] = field(default_factory=dict)
-    type_temperature: float = _TEMPERATURE
-    scene_temperature: float = _TEMPERATURE
-    iterations: int = 300
-    batch: int = 8
-    rate: float = 1e-3
-    seed: int = 0
-    every: int = 50
-    jobs: int = 2
-    device: str = "auto"
-    overwrite: bool = False
-    resume: bool = False
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    losses: Mapping[str, float] = _losses()
+    type_temperature: float = option(0.07, "Sets the temperature of the loss over types.", least=1e-3)
+    scene_temperature: float = option(0.07, "Sets the temperature of the loss over scenes.", least=1e-3)
+    iterations: int = _iterations(300)
+    batch: int = _batch(8)
+    rate: float = _rate(1e-3)
+    seed: int = _seed()
+    every: int = _every(50)
+    jobs: int = _readers()
+    device: str = _device()
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    overwrite: bool = rerun.overwrite()
+    resume: bool = rerun.resume()
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How to train.
+    """What the user may say of a training at full resolution (stage II).
 
     Args:
-        init: The model to begin with: a shipped one's id, or a folder; None to begin anew with ``network``.
-        network: Name of the architecture, when it begins anew.
+        init: The model to begin with: a shipped one's id, or a folder; it is passed over where ``backbone`` is given.
+        backbone: Name of the architecture, when it begins anew.
         settings: What to make it with.
         supervisor: Its folder; ``"none"`` for none; None to adapt one first.
-        adapting: How to adapt it then.
-        clip_weights: Where the supervisor's CLIP lies now; None for where it was.
+        clip: What is said of CLIP, when one is adapted first.
+        adapt_iterations: Steps of that adaptation.
         losses: Weights of the losses, by name; those that are not named keep theirs, 0 switches one off.
         degradation: How the spectral loss sees MS: ``"mtf"`` or ``"bicubic"``.
         teacher: A model or method to imitate, or ``"none"``; None for the shipped model where a network begins anew,
@@ -77,110 +168,163 @@ class TrainOptions:
         keep_teacher: Whether its weight stays, instead of falling to 0.
         iterations: Steps of the optimiser.
         batch: Tiles in a step, over all processes.
-        rate: Highest learning rate.
+        rate: The highest learning rate.
         consistency: Back-projections inside the graph.
-        seed: Of everything random.
+        seed: The seed of every random choice.
         every: Steps between checkpoints and validations.
         jobs: Processes that read tiles.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        scene: What is said of the scenes.
         overwrite: Whether an existing model may be replaced.
         resume: Whether to continue a training that was stopped.
     """
 
-    init: str | None = DEFAULT
-    network: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    supervisor: str | None = None
-    adapting: AdaptOptions = field(default_factory=AdaptOptions)
-    clip_weights: str | None = None
-    losses: Mapping[str, float] = field(default_factory=dict)
-    degradation: str = "mtf"
-    teacher: str | None = None
-    keep_teacher: bool = False
-    iterations: int = 300
-    batch: int = 4
-    rate: float = 5e-4
-    consistency: int = 2
-    seed: int = 0
-    every: int = 50
-    jobs: int = 2
-    device: str = "auto"
-    overwrite: bool = False
-    resume: bool = False
+    init: str = _init(DEFAULT, "Names the model to begin with (clippan models list).")
+    backbone: str | None = option(None, "Begins anew with this network instead.", metavar="NAME")
+    settings: Mapping[str, Setting] = _settings()
+    supervisor: str | None = option(
+        None, "Names what clippan adapt made; without it, one is adapted first.", metavar="DIR|none", place=True
+    )
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    adapt_iterations: int = option(300, "Sets the steps of an adaptation that comes first.", least=1)
+    losses: Mapping[str, float] = _losses()
+    degradation: str = option("mtf", "Says how the spectral loss brings the image down to MS.", metavar="mtf|bicubic")
+    teacher: str | None = option(
+        None,
+        f"Names what to imitate at the beginning: {DEFAULT} for a network that begins anew, else none.",
+        metavar="MODEL|METHOD|none",
+    )
+    keep_teacher: bool = option(False, "Imitates it to the end.")
+    iterations: int = _iterations(300)
+    batch: int = _batch(4)
+    rate: float = _rate(5e-4)
+    consistency: int = _consistency()
+    seed: int = _seed()
+    every: int = _every(50)
+    jobs: int = _readers()
+    device: str = _device()
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    overwrite: bool = rerun.overwrite()
+    resume: bool = rerun.resume()
+
+    def adapting(self) -> AdaptOptions:
+        """Return how a supervisor is adapted on the way."""
+        return AdaptOptions(
+            clip=self.clip,
+            iterations=self.adapt_iterations,
+            seed=self.seed,
+            jobs=self.jobs,
+            device=self.device,
+            scene=self.scene,
+            overwrite=self.overwrite,
+            resume=self.resume,
+        )
 
 
-_PROCEDURAL = 128
+@dataclass(frozen=True)
+class AblateOptions:
+    """What the user may say of an ablation.
+
+    Args:
+        seeds: Trainings of each line of the table.
+        training: What the lines have in common.
+    """
+
+    seeds: int = option(3, "Sets the number of trainings of each line of a table.", least=1)
+    training: TrainOptions = field(default_factory=TrainOptions)
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """What the user may say of a tuning, one scale down.
+
+    Args:
+        init: The model to begin with: a shipped one's id, or a folder.
+        weights: ``"full"``, all weights, or ``"freeze"``, the last layer's only.
+        iterations: Steps of the optimiser.
+        rate: The highest learning rate.
+        angle: Weight of the spectral angle.
+        consistency: Back-projections inside the graph.
+        seed: The seed of every random choice.
+        every: Steps between checkpoints.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        scene: What is said of the scenes.
+        overwrite: Whether an existing model may be replaced.
+        resume: Whether to continue a training that was stopped.
+    """
+
+    init: str = _init(DEFAULT, "Names the model to begin with (clippan models list).")
+    weights: str = option("full", "Says what learns: all weights, or the last layer's only.", metavar="full|freeze")
+    iterations: int = _iterations(300)
+    rate: float = _rate(5e-4)
+    angle: float = _angle(1.0)
+    consistency: int = _consistency()
+    seed: int = _seed()
+    every: int = _every(50)
+    device: str = _device()
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    overwrite: bool = rerun.overwrite()
+    resume: bool = rerun.resume()
 
 
 @dataclass(frozen=True)
 class PretrainOptions:
-    """How to train a prior.
+    """What the user may say of the training of a prior.
 
     Args:
         images: Folders with images, MS or RGB.
         scenes: Folders with real pairs.
+        procedural: How many images to make from nothing; they are a part of the mixture in any case.
         init: A model to begin with, a shipped one's id or a folder; its architecture is taken. None to begin anew.
         network: Name of the architecture.
         settings: What to make it with.
         bands: MS bands; None for any number, if the architecture can.
         iterations: Steps of the optimiser.
         batch: Pairs in a step.
-        rate: Highest learning rate.
+        rate: The highest learning rate.
         angle: Weight of the spectral angle.
         consistency: Back-projections inside the graph.
-        seed: Of everything random.
-        procedural: How many images to make from nothing; they are a part of the mixture in any case.
+        seed: The seed of every random choice.
         every: Steps between checkpoints and validations.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        scene: What is said of the scenes.
         overwrite: Whether an existing model may be replaced.
         resume: Whether to continue a training that was stopped.
     """
 
-    images: tuple[str, ...] = ()
-    scenes: tuple[str, ...] = ()
-    init: str | None = None
-    network: str = "injector"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    bands: int | None = None
-    iterations: int = 12_000
-    batch: int = 4
-    rate: float = 4e-3
-    angle: float = 1.5
-    consistency: int = 2
-    seed: int = 0
-    procedural: int = _PROCEDURAL
-    every: int = 500
-    device: str = "auto"
-    overwrite: bool = False
-    resume: bool = False
-
-
-@dataclass(frozen=True)
-class TuneOptions:
-    """How to tune.
-
-    Args:
-        init: The model to begin with: a shipped one's id, or a folder.
-        tune: ``"full"``, all weights, or ``"freeze"``, the last layer only.
-        iterations: Steps of the optimiser.
-        rate: Highest learning rate.
-        angle: Weight of the spectral angle.
-        consistency: Back-projections inside the graph.
-        seed: Of everything random.
-        every: Steps between checkpoints.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
-        overwrite: Whether an existing model may be replaced.
-        resume: Whether to continue a training that was stopped.
-    """
-
-    init: str
-    tune: str = "full"
-    iterations: int = 300
-    rate: float = 5e-4
-    angle: float = 1.0
-    consistency: int = 2
-    seed: int = 0
-    every: int = 100
-    device: str = "auto"
-    overwrite: bool = False
-    resume: bool = False
+    images: tuple[str, ...] = option(
+        (),
+        "Names a folder with images (GeoTIFF, PNG, JPEG) to simulate pairs from.",
+        metavar="DIR",
+        place=True,
+        identity=False,
+        repeated=True,
+    )
+    scenes: tuple[str, ...] = option(
+        (),
+        "Names a folder with real scenes, an MS and a PAN each.",
+        metavar="DIR",
+        place=True,
+        identity=False,
+        repeated=True,
+    )
+    procedural: int = option(128, "Sets how many images are made from nothing, beside those.", least=0)
+    init: str | None = _init(None, "Names a model to go on from, instead of beginning anew.")
+    network: str = option(
+        "injector",
+        "Chooses the network: injector, pnn, lambda-pnn, arbrpn, lformer, pan-mamba, ship.",
+        metavar="NAME",
+    )
+    settings: Mapping[str, Setting] = _settings()
+    bands: int | None = option(None, "Sets the number of MS bands, for networks that serve one only.", least=1)
+    iterations: int = _iterations(12_000)
+    batch: int = _batch(4, "pairs")
+    rate: float = _rate(4e-3)
+    angle: float = _angle(1.5)
+    consistency: int = _consistency()
+    seed: int = _seed()
+    every: int = _every(500)
+    device: str = _device()
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    overwrite: bool = rerun.overwrite()
+    resume: bool = rerun.resume()

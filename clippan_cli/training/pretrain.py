@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import torch
 
-from clippan_cli.base.device import choose_device
 from clippan_cli.base.listener import Deaf, Listener
+from clippan_cli.base.machine import choose_device
+from clippan_cli.base.options import identity, spelled
 from clippan_cli.errors import UsageError
 from clippan_cli.modelstore.model import RECORD
 from clippan_cli.networks.registry import network
@@ -19,6 +20,7 @@ from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.imagery import image_sources, pair_sources, procedural_sources
 from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.simulated_pairs import RATIOS, Source, make_batch
+from clippan_cli.training.loop.distributed import alone
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
 from clippan_cli.training.loop.task import Schedule
 from clippan_cli.training.objectives.simulated import Supervised
@@ -42,7 +44,7 @@ def pretrain(
 
     Args:
         output: The folder of the model; its name becomes the id.
-        options: How.
+        options: What the user says.
         listener: Hears of progress.
         stop: Set it to stop after the step in work; ``resume`` continues.
 
@@ -55,6 +57,7 @@ def pretrain(
         OutputError: The model cannot be written.
         Interrupted: ``stop`` was set.
     """
+    alone("clippan pretrain")
     options, folder, hears = options or PretrainOptions(), Path(output), listener or Deaf()
     check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
     device = choose_device(options.device)
@@ -65,13 +68,13 @@ def pretrain(
         net = model.load().train().to(device)
         begun = {"init": model.id, "init_sha256": model.sha256}
         if model.bands is not None and options.bands not in (None, model.bands):
-            raise UsageError(f"{options.init} serves {model.bands} bands, not {options.bands}", "leave out --bands")
+            raise UsageError(f"{options.init} serves {model.bands} bands, not {options.bands}", "leave out `bands`")
         bands = options.bands if model.bands is None else model.bands
         options = replace(options, network=model.network, settings=model.settings, bands=bands)
     else:
         net = network(options.network, options.bands or 1, **options.settings).to(device)
     if options.bands is None and not net.any_bands:
-        raise UsageError(f"{options.network} serves one number of bands only", "say which: --bands 4")
+        raise UsageError(f"{options.network} serves one number of bands only", "say which: `bands=4`")
     sources = _gather(options, hears)
     total = sum(_SHARES[name] for name in sources)
     groups = [(_SHARES[name] / total, [_to(each, device) for each in found]) for name, found in sources.items()]
@@ -79,59 +82,47 @@ def pretrain(
     def draw(number: int, size: int) -> Batch:
         return make_batch(groups, size, Draw(options.seed * 1_000_003 + number), options.bands)
 
-    counts = {name: len(found) for name, found in sources.items()}
-    key = {**_key(options), **begun, "sources": counts}
-    recipe = {**_plain(options), **begun, "command": _command(folder, options), "sources": counts}
-    lessons = _LESSONS.format(options.angle, options.consistency)
-    product = ModelProduct(options.network, options.settings, (min(RATIOS), _LARGEST_RATIO), recipe, lessons)
-    task = Supervised(draw, options.angle, options.consistency)
-    schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
-    return Loop(folder, net, task, product, schedule, key, hears, stop or Event()).run(options.resume)
+    key = {**identity(options), **begun, "sources": {name: len(found) for name, found in sources.items()}}
+    words = ["clippan pretrain -o", folder.resolve().name, *spelled(options, *(_GIVEN if begun else ()))]
+    loop = Loop(
+        folder=folder,
+        net=net,
+        task=Supervised(draw, options.angle, options.consistency),
+        product=ModelProduct(
+            network=options.network,
+            settings=options.settings,
+            ratios=(min(RATIOS), _LARGEST_RATIO),
+            recipe={**key, "command": " ".join(words)},
+            lessons=_LESSONS.format(options.angle, options.consistency),
+        ),
+        schedule=Schedule(options.iterations, options.batch, options.rate, options.every),
+        key=key,
+        hears=hears,
+        stop=stop or Event(),
+    )
+    return loop.run(options.resume)
+
+
+_GIVEN = ("network", "settings", "bands")
+"""What a model that a training goes on from decides."""
 
 
 def _gather(options: PretrainOptions, hears: Listener) -> dict[str, Sequence[Source]]:
-    """All sources, by kind."""
+    """Gather all sources, by kind."""
     if not (options.images or options.scenes or options.procedural):
-        raise UsageError("nothing to learn from", "--images DIR, --scenes DIR, or --procedural N")
+        raise UsageError("nothing to learn from", "`images=DIR`, `scenes=DIR`, or `procedural=N`")
     found: dict[str, Sequence[Source]] = {}
     if options.images:
         found["images"] = image_sources(options.images, options.seed, hears)
     if options.scenes:
-        found["scenes"] = pair_sources(options.scenes, hears)
+        found["scenes"] = pair_sources(options.scenes, options.scene, hears)
     if options.procedural:
         found["procedural"] = procedural_sources(options.procedural, options.seed)
     hears.say("learning from " + ", ".join(f"{len(sources)} {name}" for name, sources in found.items()))
     return found
 
 
-def _plain(options: PretrainOptions) -> dict[str, Any]:
-    """The options that make the model."""
-    aside = ("overwrite", "resume", "device", "every")
-    return {name: value for name, value in asdict(options).items() if name not in aside}
-
-
-def _key(options: PretrainOptions) -> dict[str, Any]:
-    """What a resumed training must have in common with the first; folders may have moved."""
-    return {name: value for name, value in _plain(options).items() if name not in ("images", "scenes")}
-
-
 def _to(source: Source, device: torch.device) -> Source:
     pan = None if source.pan is None else source.pan.to(device)
     valid = None if source.valid is None else source.valid.to(device)
     return replace(source, bands=source.bands.to(device), pan=pan, valid=valid)
-
-
-def _command(folder: Path, options: PretrainOptions) -> str:
-    """What to type to train it again."""
-    words = ["clippan", "pretrain", "-o", folder.resolve().name]
-    words += [word for path in options.images for word in ("--images", Path(path).name)]
-    words += [word for path in options.scenes for word in ("--scenes", Path(path).name)]
-    words += [] if options.init is None else ["--init", Path(options.init).name]
-    standard = PretrainOptions()
-    names = ("iterations", "batch", "rate", "angle", "consistency", "seed", "procedural")
-    for name in names if options.init else ("network", "bands", *names):
-        if getattr(options, name) != getattr(standard, name):
-            words += [f"--{name}", str(getattr(options, name))]
-    if options.init is None:
-        words += [word for name, value in options.settings.items() for word in ("--set", f"{name}={value}")]
-    return " ".join(words)

@@ -3,52 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import torch
-from torch import nn
 
-from clippan_cli.base.device import choose_device
 from clippan_cli.base.listener import Deaf, Listener
+from clippan_cli.base.machine import choose_device
+from clippan_cli.base.options import identity, spelled
 from clippan_cli.errors import UsageError
 from clippan_cli.fusion.method import Method
-from clippan_cli.fusion.registry import DEFAULT, method
+from clippan_cli.fusion.registry import ANCHORS, DEFAULT, method
 from clippan_cli.modelstore.model import RECORD, Model
 from clippan_cli.modelstore.supervisor import RECORD as SUPERVISOR_RECORD
-from clippan_cli.modelstore.supervisor import load_supervisor, read_record
+from clippan_cli.modelstore.supervisor import load_supervisor
 from clippan_cli.networks.network import Network
 from clippan_cli.networks.registry import network
+from clippan_cli.scene.find import find_all
 from clippan_cli.supervision.supervisor import Supervisor
-from clippan_cli.training.adapt import adapt
-from clippan_cli.training.data.scenes import wanted
-from clippan_cli.training.data.surveyed_scenes import Site, names, open_sites
+from clippan_cli.training.adapt import Classroom, adapt_on, check_stage_one, read_clip, stage_one_methods
+from clippan_cli.training.data.surveyed_scenes import Site, names, survey_scenes
 from clippan_cli.training.data.tile_reader import TileStream, held_tiles
 from clippan_cli.training.loop.distributed import Group, joined
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder, discard
 from clippan_cli.training.loop.task import Schedule
 from clippan_cli.training.objectives.stage_one import chosen_weights
-from clippan_cli.training.objectives.stage_two import ANCHORS, LOSSES, FullResolution
-from clippan_cli.training.objectives.without_truth import (
-    DEGRADATIONS,
-)
-from clippan_cli.training.options import AdaptOptions, TrainOptions
-from clippan_cli.training.products.model import ModelProduct
-from clippan_cli.training.products.page import draw_page
-
-NONE = "none"
-"""No supervisor, or no teacher."""
+from clippan_cli.training.objectives.stage_two import LOSSES, FullResolution
+from clippan_cli.training.objectives.without_truth import DEGRADATIONS
+from clippan_cli.training.options import NONE, TrainOptions
+from clippan_cli.training.products.judged_model import JudgedModel
 
 _HELD = 16
 _SIDE = 192
 _RATIOS = (1.5, 8.0)
 _LESSONS = """Trained on tiles of real scenes at full resolution, without a truth. Weights of the losses: {};
 {} back-projections. The language loss is CLIPPan's: {}."""
-
-
-_ASIDE = ("overwrite", "resume", "device", "every", "jobs", "supervisor", "adapting", "clip_weights", "losses", "init")
 
 
 def train(
@@ -65,7 +56,7 @@ def train(
     Args:
         scenes: Folders of scenes, or lists.
         output: The folder of the new model.
-        options: How.
+        options: What the user says.
         listener: Hears of progress.
         stop: Set it to stop after the step in work; ``resume`` continues.
 
@@ -81,27 +72,22 @@ def train(
     """
     options, folder, hears = options or TrainOptions(), Path(output), listener or Deaf()
     weights = loss_weights(options)
-    wanted(scenes)
+    find_all(scenes)
     check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
     with joined(choose_device(options.device)) as group:
         if options.batch % group.size:
             raise UsageError(
-                f"--batch {options.batch} cannot be shared by {group.size} processes", "give a multiple of their number"
+                f"`batch={options.batch}` cannot be shared by {group.size} processes", "give a multiple of their number"
             )
         hears = hears if group.leads else Deaf()
-        # What is wrong shall be said before CLIP is adapted.
-        taught_by(options, weights, group.device)
-        if options.network is not None or options.init is None:
-            _network(options, folder, 4, 4.0)
-        else:
-            begin_from(options.init, folder)
+        # What is wrong shall be said before CLIP is read.
+        methods = taught_by(options, weights, group.device)
+        check_beginning(options, folder)
         if group.leads and options.overwrite:
             # Else --resume would take the former model for this one, were this training stopped early.
             discard(folder, RECORD)
-        supervisor = _supervisor(scenes, folder, options, weights, group, hears, stop)
-        side = tile_side(supervisor)
-        ground = Ground(open_sites(scenes, side, taught_by(options, weights, group.device), hears), side, supervisor)
-        return train_on(ground, folder, options, group, hears, stop or Event())
+        work = _Work(folder=folder, options=options, group=group, hears=hears, stop=stop or Event())
+        return work.run(work.ground(scenes, methods, weights), weights)
 
 
 @dataclass(frozen=True)
@@ -119,13 +105,8 @@ class Ground:
     supervisor: Supervisor | None
 
 
-def tile_side(supervisor: Supervisor | None) -> int:
-    """PAN pixels a side of a tile: as much as CLIP looks at."""
-    return _SIDE if supervisor is None else supervisor.encoder.side
-
-
 def loss_weights(options: TrainOptions) -> dict[str, float]:
-    """Of all losses, once the options have had their say.
+    """Return the weights of all losses, once the options have had their say.
 
     Raises:
         UsageError: An option means nothing.
@@ -133,7 +114,7 @@ def loss_weights(options: TrainOptions) -> dict[str, float]:
     weights = chosen_weights(options.losses, LOSSES)
     if options.supervisor == NONE:
         weights["language"] = 0.0
-    unasked = options.teacher is None and options.network is None and "teacher" not in options.losses
+    unasked = options.teacher is None and options.backbone is None and "teacher" not in options.losses
     if options.teacher == NONE or unasked:
         weights["teacher"] = 0.0
     if options.degradation not in DEGRADATIONS:
@@ -142,144 +123,170 @@ def loss_weights(options: TrainOptions) -> dict[str, float]:
 
 
 def taught_by(options: TrainOptions, weights: Mapping[str, float], device: torch.device) -> dict[str, Method]:
-    """The methods that must know the scenes."""
+    """Return the methods that must know the scenes, by their names."""
     methods: dict[str, Method] = {name: method(name) for name in ANCHORS}
     if weights["teacher"]:
         methods["teacher"] = method(options.teacher or DEFAULT, device)
     return methods
 
 
+def check_beginning(options: TrainOptions, folder: Path) -> None:
+    """Refuse what a training cannot begin from.
+
+    Raises:
+        UsageError: There is no such network or model, or it looks at whole images.
+    """
+    if options.backbone is not None:
+        _new_network(options, 4)
+    else:
+        begin_from(options.init, folder)
+    if loss_weights(options)["language"] and options.supervisor is None:
+        check_stage_one(options.adapting())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What the parts of one training have in common."""
+
+    folder: Path
+    options: TrainOptions
+    group: Group
+    hears: Listener
+    stop: Event
+
+    def ground(self, scenes: Sequence[str], methods: dict[str, Method], weights: Mapping[str, float]) -> Ground:
+        """Survey the scenes once, and get the supervisor: none, the one that was named, or a new one."""
+        options = self.options
+        if not weights["language"]:
+            return Ground(survey_scenes(scenes, _SIDE, methods, options.scene, self.hears), _SIDE, None)
+        if options.supervisor is not None:
+            supervisor = load_supervisor(
+                Path(options.supervisor), clip_weights=options.clip.clip_weights, download=options.clip.download
+            )
+            side = supervisor.encoder.side
+            return Ground(survey_scenes(scenes, side, methods, options.scene, self.hears), side, supervisor)
+        encoder = read_clip(options.clip, self.hears)
+        sites = survey_scenes(scenes, encoder.side, methods | stage_one_methods(), options.scene, self.hears)
+        self._adapt(Classroom(sites, encoder))
+        return Ground(sites, encoder.side, load_supervisor(self._adapted, encoder=encoder))
+
+    @property
+    def _adapted(self) -> Path:
+        return self.folder / "supervisor"
+
+    def _adapt(self, room: Classroom) -> None:
+        """Adapt a supervisor on the way, in the first process; the others wait."""
+        options = self.options
+        done = options.resume and (self._adapted / SUPERVISOR_RECORD).is_file()
+        if self.group.leads and not done:
+            self.hears.say("no `supervisor` was given: adapting one to these scenes first")
+            check_folder(self._adapted, SUPERVISOR_RECORD, overwrite=options.overwrite, resume=options.resume)
+            adapt_on(room, self._adapted, options.adapting(), self.hears, self.stop)
+        self.group.wait()
+
+    def run(self, ground: Ground, weights: Mapping[str, float]) -> dict[str, Any]:
+        """Train on ground that is known."""
+        options, sites, supervisor = self.options, ground.sites, ground.supervisor
+        bands, ratio = len(sites[0].wavelengths), max(max(site.sampling.ratio) for site in sites)
+        if supervisor is not None:
+            for site in sites:
+                supervisor.check_fit(site.files.name, site.wavelengths)
+        torch.manual_seed(options.seed)
+        model, net = self._network(bands, ratio)
+        net.to(self.group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        watched = supervisor.on(self.group.device) if supervisor is not None and weights["language"] else None
+        task = FullResolution(
+            stream=self._stream(ground),
+            held=held_tiles(sites, ground.side, _HELD, self.group.device, self.hears) if self.group.leads else [],
+            supervisor=watched,
+            weights=weights,
+            options=options,
+            init=None if model is None else net,
+        )
+        key = _key(options, weights, model, watched) | {"scenes": names(sites)}
+        words = ["clippan train --scenes SCENES -o", self.folder.resolve().name, *spelled(options)]
+        product = JudgedModel(
+            network=options.backbone or (model.network if model else ""),
+            settings=options.settings if model is None else model.settings,
+            ratios=_ratios(sites) if model is None else model.ratios,
+            recipe={**key, "sources": {"scenes": len(sites)}, "command": " ".join(words)},
+            lessons=_lessons(options, weights, watched),
+            task=task,
+        )
+        loop = Loop(
+            folder=self.folder,
+            net=net,
+            task=task,
+            product=product,
+            schedule=Schedule(options.iterations, options.batch, options.rate, options.every),
+            key=key,
+            hears=self.hears,
+            stop=self.stop,
+            group=self.group,
+        )
+        return loop.run(options.resume)
+
+    def _network(self, bands: int, ratio: float) -> tuple[Model | None, Network]:
+        """Make what is trained, and find what it begins from."""
+        if self.options.backbone is not None:
+            return None, _new_network(self.options, bands)
+        model = begin_from(self.options.init, self.folder)
+        model.check_fit(bands, ratio)
+        return model, model.load().train()
+
+    def _stream(self, ground: Ground) -> TileStream:
+        options = self.options
+        return TileStream(
+            sites=ground.sites,
+            side=ground.side,
+            batch=options.batch,
+            seed=options.seed,
+            workers=options.jobs,
+            group=self.group,
+            hears=self.hears,
+        )
+
+
 def train_on(
-    ground: Ground, folder: Path, options: TrainOptions, group: Group, hears: Listener, stop: Event
+    ground: Ground, folder: Path, options: TrainOptions, group: Group, hears: Listener, *, stop: Event
 ) -> dict[str, Any]:
-    """One training on ground that is known; see :func:`train`."""
-    weights, sites, supervisor = loss_weights(options), ground.sites, ground.supervisor
-    bands, ratio = len(sites[0].wavelengths), max(max(site.sampling.ratio) for site in sites)
-    if supervisor is not None:
-        for site in sites:
-            supervisor.check_fit(site.files.name, site.wavelengths)
-    torch.manual_seed(options.seed)
-    model, net = _network(options, folder, bands, ratio)
-    net.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    stream = TileStream(sites, ground.side, options.batch, options.seed, options.jobs, group, hears)
-    held = held_tiles(sites, ground.side, _HELD, group.device, hears) if group.leads else []
-    watched = supervisor.on(group.device) if supervisor is not None and weights["language"] else None
-    task = FullResolution(stream, held, watched, weights, options, None if model is None else net)
-    key = _key(options, weights, model, names(sites), watched)
-    recipe = {**key, "sources": {"scenes": len(sites)}, "command": _command(folder, options)}
-    words = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
-    teaching = "off" if watched is None else f"CLIP {watched.encoder.name}, weights {watched.encoder.weights}"
-    product = _Product(
-        options.network or (model.network if model else ""),
-        options.settings if model is None else model.settings,
-        _ratios(sites) if model is None else model.ratios,
-        recipe,
-        _LESSONS.format(words, options.consistency, teaching),
-        task=task,
-    )
-    schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
-    return Loop(folder, net, task, product, schedule, key, hears, stop, group).run(options.resume)
+    """Train on ground that is known; see :func:`train`."""
+    work = _Work(folder=folder, options=options, group=group, hears=hears, stop=stop)
+    return work.run(ground, loss_weights(options))
+
+
+def _new_network(options: TrainOptions, bands: int) -> Network:
+    assert options.backbone is not None
+    made = network(options.backbone, bands, **options.settings)
+    if not made.tile_safe:
+        raise UsageError(
+            f"{options.backbone} with {dict(options.settings)} looks at whole images: it could not sharpen scenes",
+            "leave its local form as it is",
+        )
+    return made
 
 
 def _ratios(sites: Sequence[Site]) -> tuple[float, float]:
-    """What a new network serves: the usual ones, and those that it saw."""
+    """Return what a new network serves: the usual ratios, and those that it saw."""
     seen = [ratio for site in sites for ratio in site.sampling.ratio]
     return min(_RATIOS[0], *seen), max(_RATIOS[1], *seen)
 
 
-def _network(options: TrainOptions, folder: Path, bands: int, ratio: float) -> tuple[Model | None, Network]:
-    """What is trained, and what it begins from."""
-    if options.network is not None:
-        made = network(options.network, bands, **options.settings)
-        if not made.tile_safe:
-            raise UsageError(
-                f"{options.network} with {dict(options.settings)} looks at whole images: it could not sharpen scenes",
-                "leave its local form as it is",
-            )
-        return None, made
-    if options.init is None:
-        raise UsageError("nothing to train", "--init MODEL, or --backbone NAME to begin anew")
-    model = begin_from(options.init, folder)
-    model.check_fit(bands, ratio)
-    return model, model.load().train()
-
-
-def _supervisor(
-    scenes: Sequence[str],
-    folder: Path,
-    options: TrainOptions,
-    weights: Mapping[str, float],
-    group: Group,
-    hears: Listener,
-    stop: Event | None,
-) -> Supervisor | None:
-    """The one that was named, or a new one beside the model."""
-    if not weights["language"]:
-        return None
-    if options.supervisor is not None:
-        path = Path(options.supervisor)
-        read_record(path)
-    else:
-        path = folder / "supervisor"
-        if group.leads and not ((path / SUPERVISOR_RECORD).is_file() and options.resume):
-            hears.say("no --supervisor was given: adapting one to these scenes first")
-            how = replace(options.adapting, device=options.device, jobs=options.jobs, seed=options.seed)
-            how = replace(how, overwrite=options.overwrite, resume=options.resume)
-            adapt(scenes, path, how, hears, stop)
-        group.wait()
-    return load_supervisor(path, clip_weights=options.clip_weights, download=options.adapting.download)
+def _lessons(options: TrainOptions, weights: Mapping[str, float], watched: Supervisor | None) -> str:
+    """Say what the network learned from, for its card."""
+    words = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
+    teaching = "off" if watched is None else f"CLIP {watched.encoder.name}, weights {watched.encoder.weights}"
+    return _LESSONS.format(words, options.consistency, teaching)
 
 
 def _key(
-    options: TrainOptions, weights: Mapping[str, float], model: Model | None, scenes: str, supervisor: Supervisor | None
+    options: TrainOptions, weights: Mapping[str, float], model: Model | None, supervisor: Supervisor | None
 ) -> dict[str, Any]:
-    """What a resumed training must have in common with the first."""
-    plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
-    if supervisor is not None and options.supervisor is None:
-        plain["adapting"] = " ".join(_stage_one(options.adapting))
-    begun = {} if model is None else {"init": model.id, "init_sha256": model.sha256, "network": model.network}
-    seen = {} if supervisor is None else {"clip_sha256": supervisor.encoder.sha256, "prompt": supervisor.prompts.name}
+    """Return what a resumed training must have in common with the first; names of folders do not count."""
+    plain = identity(options) | {"losses": dict(weights), "supervisor": None, "init": None}
+    if model is not None:
+        plain |= {"init": model.id, "init_sha256": model.sha256, "network": model.network}
     if supervisor is not None:
-        seen["supervisor_sha256"] = supervisor.digest()
-    return {**plain, **begun, **seen, "losses": dict(weights), "scenes": scenes}
-
-
-def _command(folder: Path, options: TrainOptions) -> str:
-    """What to type to train it again."""
-    standard = TrainOptions()
-    words = ["clippan train --scenes SCENES -o", folder.resolve().name]
-    words += ["--backbone", options.network] if options.network else ["--init", Path(options.init or "").name]
-    words += [word for name, value in options.settings.items() for word in ("--set", f"{name}={value}")]
-    words += _stage_one(options.adapting) if options.supervisor is None else []
-    words += [] if options.supervisor is None else ["--supervisor", Path(options.supervisor).name]
-    words += [f"--loss {name}={value:g}" for name, value in options.losses.items()]
-    for name in ("degradation", "teacher", "iterations", "batch", "rate", "consistency", "seed"):
-        if getattr(options, name) != getattr(standard, name):
-            words += [f"--{name}", str(getattr(options, name))]
-    return " ".join([*words, *(["--keep-teacher"] if options.keep_teacher else [])])
-
-
-def _stage_one(adapting: AdaptOptions) -> list[str]:
-    """What to type to adapt on the way as it was."""
-    standard, words = AdaptOptions(), list[str]()
-    for name in ("clip", "clip_weights", "precision", "ms_input", "prompt", "prompts", "iterations"):
-        if (value := getattr(adapting, name)) != getattr(standard, name):
-            option = "adapt-iterations" if name == "iterations" else name.replace("_", "-")
-            words += [f"--{option}", Path(value).name if isinstance(value, str) else str(value)]
-    return words
-
-
-@dataclass(frozen=True)
-class _Product(ModelProduct):
-    """A model, and how it stands on the tiles kept aside."""
-
-    task: FullResolution | None = None
-
-    def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
-        """See :class:`Product`."""
-        assert self.task is not None
-        with torch.no_grad():
-            table = {**self.task.beside, "model": self.task.validate(net)}
-        draw_page(folder, table)
-        rounded = {name: {index: round(value, 4) for index, value in row.items()} for name, row in table.items()}
-        return super().write(folder, net, {**said, "held_out": rounded, "skipped": self.task.skipped})
+        plain |= {"supervisor": supervisor.digest(), "clip_sha256": supervisor.encoder.sha256}
+        plain["prompt"] = supervisor.prompts.name
+    return plain

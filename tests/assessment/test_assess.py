@@ -17,6 +17,7 @@ from clippan_cli.assessment import assess as module
 from clippan_cli.assessment import lattice
 from clippan_cli.assessment.assess import assess
 from clippan_cli.assessment.options import AssessOptions
+from clippan_cli.base.options import build
 from clippan_cli.errors import InputError, OutputError, UsageError
 from clippan_cli.fusion.registry import CLASSICAL
 from clippan_cli.metrics.hypercomplex import q2n
@@ -24,7 +25,7 @@ from clippan_cli.metrics.qnr import d_lambda, d_lambda_k, d_s
 from clippan_cli.metrics.reference import ergas, mpsnr, sam, scc, ssim
 from clippan_cli.physics.dlpan import dlpan_degrade, dlpan_filter, imresize, interp23
 from clippan_cli.physics.operators import Operators, blur
-from clippan_cli.sharpening.options import Options
+from clippan_cli.sharpening.options import SharpenOptions
 from clippan_cli.sharpening.sharpen import sharpen
 from tests.conftest import PLACE, Made, box, read, write
 
@@ -32,7 +33,7 @@ Make = Callable[..., Made]
 
 
 def fused(scene: Made, **options: Any) -> str:
-    sharpen([scene.ms], scene.pan, scene.out, Options(overwrite=True, jobs=1, **options))
+    sharpen([scene.ms], scene.pan, scene.out, build(SharpenOptions, {"overwrite": True, "jobs": 1, **options}))
     return scene.out
 
 
@@ -43,7 +44,7 @@ def altered(scene: Made, change: Callable[[NDArray[np.float32]], NDArray[Any]], 
 
 
 def judged(scene: Made, image: str | None, **options: Any) -> dict[str, Any]:
-    return assess([scene.ms], scene.pan, image, AssessOptions(jobs=1, **options))
+    return assess([scene.ms], scene.pan, image, build(AssessOptions, {"jobs": 1, **options}))
 
 
 def numbers(document: dict[str, Any], part: str = "full") -> dict[str, float]:
@@ -216,7 +217,7 @@ def test_a_single_band_has_no_spectral_angle(make_scene: Make) -> None:
 
 def test_methods_are_compared_at_both_resolutions(make_scene: Make) -> None:
     scene = make_scene(size=96)
-    document = judged(scene, None, methods=("gsa", "exp", "brovey"), consistency=1)
+    document = judged(scene, None, compare=("gsa", "exp", "brovey"), consistency=1)
     rows = {row["name"]: row for row in document["candidates"]}
     assert list(rows) == ["gsa + 1 BP", "brovey + 1 BP", f"{CLASSICAL} + 2 BP", "exp"]
     for row in rows.values():
@@ -228,7 +229,7 @@ def test_methods_are_compared_at_both_resolutions(make_scene: Make) -> None:
 
 def test_one_scale_down_only(make_scene: Make) -> None:
     scene = make_scene(size=96)
-    document = judged(scene, None, methods=("gsa",), reduced=True)
+    document = judged(scene, None, compare=("gsa",), reduced=True)
     assert document["candidates"][0]["reduced"]["q2n"] > 0.5
     assert "full" not in document["candidates"][0]
     assert document["convention"] is None
@@ -238,9 +239,9 @@ def test_reduced_resolution_knows_gaps(make_scene: Make) -> None:
     valid = np.ones((96, 96), bool)
     valid[40:60, 40:60] = False
     whole, holed = make_scene(size=96), None
-    first = judged(whole, None, methods=("gsa",), reduced=True)
+    first = judged(whole, None, compare=("gsa",), reduced=True)
     holed = make_scene(size=96, valid=valid, nodata=0)
-    second = judged(holed, None, methods=("gsa",), reduced=True)
+    second = judged(holed, None, compare=("gsa",), reduced=True)
     assert second["reduced"]["pixels"] < first["reduced"]["pixels"]
     found = second["candidates"][0]["reduced"]["ergas"]
     assert found == pytest.approx(first["candidates"][0]["reduced"]["ergas"], rel=0.3)
@@ -308,11 +309,11 @@ def test_contradictions(make_scene: Make, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to assess"):
         judged(scene, None)
     with pytest.raises(UsageError, match="beside other methods"):
-        judged(scene, scene.pan, methods=("gsa",))
+        judged(scene, scene.pan, compare=("gsa",))
     with pytest.raises(UsageError, match="unknown convention"):
         judged(scene, scene.pan, convention="wald")
     with pytest.raises(UsageError, match="no method or model"):
-        judged(scene, None, methods=("magic",))
+        judged(scene, None, compare=("magic",))
     report = tmp_path / "there.html"
     report.write_text("x")
     with pytest.raises(OutputError, match="exists"):
@@ -418,18 +419,18 @@ def test_no_report_replaces_an_input(report: str, make_scene: Make) -> None:
 def test_one_scale_down_has_its_own_truth(make_scene: Make, tmp_path: Path) -> None:
     scene = make_scene(size=96)
     with pytest.raises(UsageError, match="MS is the truth"):
-        judged(scene, None, methods=("gsa",), reduced=True, reference=scene.pan)
+        judged(scene, None, compare=("gsa",), reduced=True, reference=scene.pan)
     with pytest.raises(UsageError, match="no maps one scale down"):
-        judged(scene, None, methods=("gsa",), reduced=True, maps=str(tmp_path / "m"))
+        judged(scene, None, compare=("gsa",), reduced=True, maps=str(tmp_path / "m"))
 
 
 def test_too_small_for_one_scale_down(make_scene: Make) -> None:
     scene = make_scene(size=48)
-    document = judged(scene, None, methods=("gsa",))
+    document = judged(scene, None, compare=("gsa",))
     assert document["candidates"][0]["full"]["hqnr"] is not None
     assert any("48 × 48 px is too small" in text for text in document["warnings"])
     with pytest.raises(InputError, match="one scale down: MS of 48 × 48 px is too small"):
-        judged(scene, None, methods=("gsa",), reduced=True)
+        judged(scene, None, compare=("gsa",), reduced=True)
 
 
 def test_an_image_named_like_an_anchor(make_scene: Make) -> None:
@@ -509,4 +510,4 @@ def test_dlpan_has_a_phase_of_its_own(make_scene: Make) -> None:
     with pytest.raises(UsageError, match="phase of its own"):
         judged(scene, scene.pan, convention="dlpan", register="off")
     with pytest.raises(UsageError, match="scene's own convention"):
-        judged(scene, None, methods=("gsa",), convention="dlpan", reduced=True)
+        judged(scene, None, compare=("gsa",), convention="dlpan", reduced=True)

@@ -16,11 +16,13 @@ from clippan_cli.assessment.figures import heat, places, visible_bands
 from clippan_cli.assessment.lattice import Lattice
 from clippan_cli.assessment.options import AssessOptions
 from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.machine import MachineOptions
 from clippan_cli.scene.pair import open_pair
-from clippan_cli.sharpening.options import Options
+from clippan_cli.sharpening.options import SharpenOptions
 from clippan_cli.sharpening.sharpen import sharpen
 from tests.conftest import Made, box
 
+ONE = MachineOptions(jobs=1)
 Make = Callable[..., Made]
 
 
@@ -59,9 +61,9 @@ def page(make_scene: Make, tmp_path: Path) -> tuple[str, Page]:
     valid = np.ones((96, 96), bool)
     valid[:, :10] = False
     scene = make_scene(size=96, valid=valid, nodata=0)
-    sharpen([scene.ms], scene.pan, scene.out, Options(jobs=1))
+    sharpen([scene.ms], scene.pan, scene.out, SharpenOptions(machine=ONE))
     report = tmp_path / "report.html"
-    assess([scene.ms], scene.pan, scene.out, AssessOptions(report=str(report), jobs=1))
+    assess([scene.ms], scene.pan, scene.out, AssessOptions(report=str(report), machine=ONE))
     text = report.read_text("utf-8")
     return text, Page(text)
 
@@ -92,8 +94,8 @@ def test_the_page_says_what_matters(page: tuple[str, Page]) -> None:
 def test_nothing_is_left_behind_and_names_are_escaped(make_scene: Make, tmp_path: Path) -> None:
     scene = make_scene(size=64)
     image = tmp_path / "a<b>&c.tif"
-    sharpen([scene.ms], scene.pan, image, Options(jobs=1))
-    assess([scene.ms], scene.pan, str(image), AssessOptions(report=str(tmp_path / "r.html"), jobs=1))
+    sharpen([scene.ms], scene.pan, image, SharpenOptions(machine=ONE))
+    assess([scene.ms], scene.pan, str(image), AssessOptions(report=str(tmp_path / "r.html"), machine=ONE))
     text = (tmp_path / "r.html").read_text("utf-8")
     assert "a&lt;b&gt;&amp;c.tif" in text
     assert "<b>" not in text
@@ -103,7 +105,7 @@ def test_nothing_is_left_behind_and_names_are_escaped(make_scene: Make, tmp_path
 def test_a_comparison_has_a_page_too(make_scene: Make, tmp_path: Path) -> None:
     scene = make_scene(size=96)
     for name, reduced in (("both.html", False), ("reduced.html", True)):
-        options = AssessOptions(methods=("gsa",), reduced=reduced, report=str(tmp_path / name), jobs=1)
+        options = AssessOptions(compare=("gsa",), reduced=reduced, report=str(tmp_path / name), machine=ONE)
         assess([scene.ms], scene.pan, None, options)
         text = (tmp_path / name).read_text("utf-8")
         assert "gsa + 2 BP" in text

@@ -36,8 +36,8 @@ def test_pretrain_tune_and_sharpen(make_scene: MakeScene, tmp_path: Path) -> Non
     words = ("--set", "width=8", "--set", "blocks=1", "--iterations", "2", "--procedural", "1", "--batch", "1")
     assert call("pretrain", "-o", made, *words, "-q").stdout == made + "\n"
     scene = make_scene(size=96)
-    tuning = ("--init", made, "--tune", "full", "--iterations", "2", "-q")
-    result = call("train", "--scenes", str(tmp_path), "-o", tuned, *tuning)
+    tuning = ("--init", made, "--weights", "full", "--iterations", "2", "-q")
+    result = call("tune", "--scenes", str(tmp_path), "-o", tuned, *tuning)
     assert result.stdout == tuned + "\n", result.stderr
     result = call("sharpen", scene.ms, scene.pan, "-o", scene.out, "--model", tuned, "--no-guard", "--json", "-q")
     assert json.loads(result.stdout)["method_used"] == "tuned"
@@ -47,7 +47,7 @@ def test_bad_words(tmp_path: Path) -> None:
     refused(call("pretrain", "-o", str(tmp_path / "m"), "--set", "widht=3"), 2, "injector cannot be made", "width")
     refused(call("pretrain", "-o", str(tmp_path / "m"), "--network", "resnet"), 2, "unknown network 'resnet'")
     refused(call("pretrain", "-o", str(tmp_path / "m"), "--resume", "--overwrite"), 2, "exclude each other")
-    refused(call("train", "--scenes", str(tmp_path), "-o", str(tmp_path / "m"), "--tune", "all"), 2, "unknown way")
+    refused(call("tune", "--scenes", str(tmp_path), "-o", str(tmp_path / "m"), "--weights", "all"), 2, "unknown way")
 
 
 def test_a_damaged_model_is_refused_before_any_work(make_scene: MakeScene, tmp_path: Path) -> None:

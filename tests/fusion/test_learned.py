@@ -12,8 +12,9 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from clippan_cli import Options, sharpen
+from clippan_cli import SharpenOptions, sharpen
 from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.options import build
 from clippan_cli.errors import ModelError
 from clippan_cli.fusion.guard import judge
 from clippan_cli.fusion.learned import Learned
@@ -35,7 +36,7 @@ MakeScene = Callable[..., Made]
 
 
 def run(scene: Made, **options: Any) -> NDArray[Any]:
-    sharpen([scene.ms], scene.pan, scene.out, Options(**{"overwrite": True, "guard": False, **options}))
+    sharpen([scene.ms], scene.pan, scene.out, build(SharpenOptions, {"overwrite": True, "guard": False, **options}))
     return read(scene.out)
 
 
@@ -250,7 +251,7 @@ def test_the_guard(spoil: float, reason: str | None) -> None:
     fuse = learned.fuse
     object.__setattr__(learned, "fuse", lambda tile: fuse(tile) + spoil * torch.randn_like(tile.pan))
     anchors = [method(name).fit(statistics) for name in ("mtf-glp-hpm-r", "gsa")]
-    verdict = judge(learned, anchors, samples(ms, pan), sampling, 2)
+    verdict = judge(learned, anchors, statistics, 2)
     assert (verdict.reason or "").startswith(reason or "") if reason != "not finite" else reason in str(verdict.reason)
     assert (verdict.reason is None) == (reason is None)
 
@@ -263,15 +264,16 @@ def test_a_bad_model_gives_way(make_scene: MakeScene, tmp_path: Path) -> None:
     size = {"widths": (4, 4)}
     save_model(tmp_path / "bad", made, name="pnn", settings=size, ratios=(2, 8), record={}, card="")
     scene = make_scene(size=48)
-    options = Options(method=str(tmp_path / "bad"), overwrite=True)
+    options = SharpenOptions(model=str(tmp_path / "bad"), overwrite=True)
     record = sharpen([scene.ms], scene.pan, scene.out, options)
-    assert record["method_used"] == "mtf-glp-hpm-r"
-    assert record["guard"]["reason"]
+    assert record.method_used == "mtf-glp-hpm-r"
+    assert record.guard is not None
+    assert record.guard.reason
     with rasterio.open(scene.out) as image:
         assert image.tags()["CLIPPAN_METHOD"] == "mtf-glp-hpm-r"
     np.testing.assert_allclose(read(scene.out), run(scene, method="mtf-glp-hpm-r"), atol=1)
     record = sharpen([scene.ms], scene.pan, scene.out, replace(options, guard=False))
-    assert record["method_used"] == "bad"
+    assert record.method_used == "bad"
 
 
 def test_models_refuse_what_they_are_not_for(make_scene: MakeScene, tmp_path: Path) -> None:
@@ -280,7 +282,7 @@ def test_models_refuse_what_they_are_not_for(make_scene: MakeScene, tmp_path: Pa
     model = save_model(tmp_path / "three", made, name="pnn", settings=size, ratios=(2, 8), record={}, card="")
     scene = make_scene(size=40)
     with pytest.raises(ModelError, match="for 3 bands, MS has 4"):
-        sharpen([scene.ms], scene.pan, scene.out, Options(method=str(tmp_path / "three")))
+        sharpen([scene.ms], scene.pan, scene.out, SharpenOptions(model=str(tmp_path / "three")))
     with pytest.raises(ModelError, match="for 3 bands"):
         Learned(model).fit(Statistics(stated(4.0, 4), moments=None))  # type: ignore[arg-type]
 
@@ -303,4 +305,4 @@ def test_only_what_is_wanted_is_worked_out() -> None:
 def test_the_default_gives_way_where_it_was_not_made_for_the_ratio(make_scene: MakeScene) -> None:
     scene = make_scene(ratio=10, size=24)
     record = sharpen([scene.ms], scene.pan, scene.out)
-    assert record["method_used"] == record["plan"]["method"] == "mtf-glp-hpm-r"
+    assert record.method_used == record.plan.method == "mtf-glp-hpm-r"

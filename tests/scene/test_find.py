@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clippan_cli.errors import InputError
-from clippan_cli.scene.find import Found, find_scenes
+from clippan_cli.scene.find import SceneFiles, find_scenes
 
 
 def touch(*paths: Path) -> None:
@@ -22,7 +22,7 @@ def test_folders_of_common_products(tmp_path: Path) -> None:
     touch(tmp_path / "one" / "ms.tif")
     assert [scene.name for scene in find_scenes(tmp_path)] == ["a", "spot", "wv"]
     assert find_scenes(tmp_path / "a") == [
-        Found("a", (str(tmp_path / "a" / "ms.tif"),), str(tmp_path / "a" / "pan.tif"))
+        SceneFiles("a", (str(tmp_path / "a" / "ms.tif"),), str(tmp_path / "a" / "pan.tif"))
     ]
     assert find_scenes(tmp_path / "nowhere") == []
 
@@ -40,12 +40,12 @@ def test_lists(tmp_path: Path) -> None:
     table = tmp_path / "list.csv"
     table.write_text("ms, pan\na/ms.tif, a/pan.tif\n/vsicurl/http://x/m.tif, b/p.tif\n")
     first, second = find_scenes(table)
-    assert first == Found("a", (str(tmp_path / "a" / "ms.tif"),), str(tmp_path / "a" / "pan.tif"))
+    assert first == SceneFiles("a", (str(tmp_path / "a" / "ms.tif"),), str(tmp_path / "a" / "pan.tif"))
     assert second.ms == ("/vsicurl/http://x/m.tif",)
     document = tmp_path / "list.toml"
     document.write_text('[[scene]]\nname = "l8"\nms = ["B2.TIF", "B3.TIF"]\npan = "B8.TIF"\n')
     (scene,) = find_scenes(document)
-    assert scene == Found("l8", (str(tmp_path / "B2.TIF"), str(tmp_path / "B3.TIF")), str(tmp_path / "B8.TIF"))
+    assert scene == SceneFiles("l8", (str(tmp_path / "B2.TIF"), str(tmp_path / "B3.TIF")), str(tmp_path / "B8.TIF"))
 
 
 @pytest.mark.parametrize(

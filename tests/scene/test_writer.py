@@ -16,7 +16,8 @@ from clippan_cli.errors import OutputError
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.raster import Band
 from clippan_cli.scene.writer import Format, Meaning, Writer
-from clippan_cli.sharpening.journal import Journal
+from clippan_cli.sharpening.journal import Header, Journal
+from clippan_cli.sharpening.quantiser import Changes
 from tests.conftest import PLACE, read
 
 SIDE = 700
@@ -78,14 +79,15 @@ def test_bytes_do_not_depend_on_an_interruption(tmp_path: Path, options: dict[st
         writer = Writer(tmp_path / f"{name}.tif", form(options=options, mask=mask), Meaning(GRID, BANDS, {}, None))
         writer.create()
         journal = Journal(writer.partial)
-        journal.start({"key": {"a": 1}})
+        journal.start(Header(key={"a": 1}, moments={}, method="exp", guard=None))
         fill(writer, pixels, (0,))
-        journal.note(0, {"clipped": 3})
+        journal.note(0, Changes(clipped=3))
         if name == "broken":
             fill(writer, pixels[:, ::-1], (512,))
             found = Journal(writer.partial).resume({"a": 1})
             assert found is not None
-            assert (found.rows, found.counts) == (1, {"clipped": 3})
+            _, state = found
+            assert (state.rows, state.counts) == (1, Changes(clipped=3))
         fill(writer, pixels, (512,))
         journal.remove()
         writer.finish()

@@ -11,18 +11,21 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from clippan_cli import Options, explain, sharpen
+from clippan_cli import SharpenOptions, explain, sharpen
+from clippan_cli.base.documents import read_json
+from clippan_cli.base.options import build
 from clippan_cli.errors import ResourceError
 from clippan_cli.fusion.registry import METHODS
 from clippan_cli.metrics.reference import ergas
-from clippan_cli.sharpening.quantiser import Quantiser
+from clippan_cli.sharpening.quantiser import Changes, Quantiser
+from clippan_cli.sharpening.record import Record
 from tests.conftest import PLACE, Made, read, write
 
 MakeScene = Callable[..., Made]
 
 
 def run(scene: Made, **options: Any) -> NDArray[Any]:
-    sharpen([scene.ms], scene.pan, scene.out, Options(**{"overwrite": True, **options}))
+    sharpen([scene.ms], scene.pan, scene.out, build(SharpenOptions, {"overwrite": True, **options}))
     return read(scene.out)
 
 
@@ -49,8 +52,10 @@ def test_statistics_do_not_depend_on_the_tiles(make_scene: MakeScene) -> None:
     for name in set(METHODS) - {"sr-d"}:
         fitted = []
         for size in (64, 512):
-            record = sharpen([scene.ms], scene.pan, scene.out, Options(method=name, tile_size=size, overwrite=True))
-            fitted.append(record["fitted"])
+            record = sharpen(
+                [scene.ms], scene.pan, scene.out, SharpenOptions(method=name, tile_size=size, overwrite=True)
+            )
+            fitted.append(record.fitted)
         for key, values in fitted[0].items():
             np.testing.assert_allclose(values, fitted[1][key], rtol=1e-5, atol=1e-7, err_msg=f"{name} {key}")
 
@@ -153,24 +158,24 @@ def test_nan_and_partial_nodata(make_scene: MakeScene) -> None:
 
 
 def test_valid_pixels_keep_off_nodata() -> None:
-    counts = {"clipped": 0, "moved_off_nodata": 0}
+    changes = Changes()
     pixels = np.array([[[-3.0, 0.4, 0.6, 70000.0]]], np.float32)
     valid = np.array([[[True, True, True, True]]])
-    made = Quantiser("uint16", 0, (0,))(pixels, valid, counts)
+    made = Quantiser("uint16", 0, (0,))(pixels, valid, changes)
     assert made.tolist() == [[[1, 1, 1, 65535]]]
-    assert counts == {"clipped": 2, "moved_off_nodata": 2}
-    made = Quantiser("uint8", 255, (0,))(np.array([[[254.9, 3.5]]], np.float32), valid[..., :2], counts)
+    assert changes == Changes(clipped=2, moved_off_nodata=2)
+    made = Quantiser("uint8", 255, (0,))(np.array([[[254.9, 3.5]]], np.float32), valid[..., :2], changes)
     assert made.tolist() == [[[254, 4]]]
-    made = Quantiser("float32", -1.0, (0,))(np.array([[[-1.0, 5.0]]], np.float32), np.array([[[True, False]]]), counts)
+    made = Quantiser("float32", -1.0, (0,))(np.array([[[-1.0, 5.0]]], np.float32), np.array([[[True, False]]]), changes)
     assert made[0, 0, 0] != -1
     assert made[0, 0, 1] == -1
 
 
 def test_large_integers_do_not_wrap() -> None:
-    counts = {"clipped": 0, "moved_off_nodata": 0}
+    changes = Changes()
     for dtype in ("int32", "uint32"):
         pixels = np.array([[[3e9, -3e9, 5e9]]], np.float32)
-        made = Quantiser(dtype, None, (0,))(pixels, None, counts)
+        made = Quantiser(dtype, None, (0,))(pixels, None, changes)
         limits = np.iinfo(dtype)
         assert made[0, 0, 1] == limits.min
         assert made[0, 0, 2] == limits.max
@@ -213,9 +218,9 @@ def test_pan_larger_than_ms_is_nodata_outside(make_scene: MakeScene, tmp_path: P
         part = source.read()[:, 10:50, 5:45]
         place = source.transform @ Affine.translation(5, 10)
     small = write(tmp_path / "part.tif", part, place)
-    record = sharpen([small], scene.pan, scene.out, Options())
+    record = sharpen([small], scene.pan, scene.out, SharpenOptions())
     made = read(scene.out)
-    assert record["inputs"]["overlap"] == pytest.approx((40 / 60) ** 2)
+    assert record.inputs.overlap == pytest.approx((40 / 60) ** 2)
     assert made[:, 40:200, 20:180].all()
     made[:, 40:200, 20:180] = 0
     assert not made.any()
@@ -227,7 +232,7 @@ def test_ms_larger_than_pan(make_scene: MakeScene, tmp_path: Path) -> None:
     with rasterio.open(scene.pan) as source:
         part = source.read()[:, 43:190, 37:201]
     small = write(tmp_path / "part.tif", part, PLACE @ Affine.translation(37, 43))
-    sharpen([scene.ms], small, scene.out, Options(overwrite=True))
+    sharpen([scene.ms], small, scene.out, SharpenOptions(overwrite=True))
     made = read(scene.out).astype(int)
     assert made.shape == (4, 147, 164)
     assert np.abs(made - whole[:, 43:190, 37:201]).mean() < 15
@@ -256,15 +261,16 @@ def test_mask_travels(make_scene: MakeScene) -> None:
 
 def test_record_says_what_was_done(make_scene: MakeScene) -> None:
     scene = make_scene(slip=(0.4, 0.0))
-    record = sharpen([scene.ms], scene.pan, scene.out, Options(method="gsa"))
-    assert record == json.loads(Path(scene.out + ".clippan.json").read_text())
-    assert record["geometry"]["measured_shift"]["row"] == pytest.approx(0.4, abs=0.05)
-    assert len(record["fitted"]["weights"]) == 4
-    assert record["timing"]["seconds"] > 0
-    assert record["peak_memory_mib"] > 50
-    assert record["versions"]["clippan"]
-    assert record["plan"]["method"] == "gsa"
-    assert record["counts"]["pixels"] == 256 * 256
+    record = sharpen([scene.ms], scene.pan, scene.out, SharpenOptions(method="gsa"))
+    assert read_json(Record, Path(scene.out + ".clippan.json")) == record
+    assert record.geometry.measured_shift is not None
+    assert record.geometry.measured_shift.row == pytest.approx(0.4, abs=0.05)
+    assert len(record.fitted["weights"]) == 4
+    assert record.timing.seconds > 0
+    assert record.peak_memory_mib > 50
+    assert record.versions.clippan
+    assert record.plan.method == "gsa"
+    assert record.counts.pixels == 256 * 256
 
 
 def test_explain_does_nothing(make_scene: MakeScene) -> None:
@@ -272,8 +278,8 @@ def test_explain_does_nothing(make_scene: MakeScene) -> None:
     before = sorted(scene.folder.iterdir())
     document = explain([scene.ms], scene.pan, scene.out)
     assert sorted(scene.folder.iterdir()) == before
-    assert document["plan"]["method"] == "injector-2"
-    assert document["geometry"]["ratio"] == [4, 4]
+    assert document.plan.method == "injector-2"
+    assert document.geometry.ratio == (4, 4)
     json.dumps(document)
 
 

@@ -16,24 +16,25 @@ from threading import Event
 import pytest
 import torch
 
-from clippan_cli import Options, sharpen
+from clippan_cli import SharpenOptions, sharpen
 from clippan_cli.errors import ClippanError, Interrupted, ModelError, OutputError, UsageError
 from clippan_cli.fusion.registry import method
 from clippan_cli.modelstore.model import find_model
 from clippan_cli.modelstore.supervisor import load_supervisor
+from clippan_cli.opening.options import SceneOptions
 from clippan_cli.supervision.encoder import Encoder
 from clippan_cli.training import adapt as adapting
 from clippan_cli.training import train as fullres
-from clippan_cli.training.ablate import TABLES, ablate, as_lines, variants
-from clippan_cli.training.adapt import adapt
+from clippan_cli.training.ablate import TABLES, ablate, variants
+from clippan_cli.training.adapt import Classroom, adapt
 from clippan_cli.training.data.draw import Draw
-from clippan_cli.training.data.surveyed_scenes import open_sites
+from clippan_cli.training.data.surveyed_scenes import survey_scenes
 from clippan_cli.training.loop import steps
 from clippan_cli.training.loop.steps import LOG, STATE
 from clippan_cli.training.objectives import stage_one, stage_two
 from clippan_cli.training.objectives import without_truth as unsupervised
 from clippan_cli.training.objectives.stage_two import LOSSES
-from clippan_cli.training.options import AdaptOptions, TrainOptions
+from clippan_cli.training.options import AblateOptions, AdaptOptions, ClipOptions, TrainOptions
 from clippan_cli.training.train import train
 from tests.conftest import Made
 from tests.training.test_training import Said, same, weights
@@ -56,13 +57,14 @@ def scene(make_scene: MakeScene) -> Made:
 
 @pytest.fixture
 def learning(tiny_clip: str) -> AdaptOptions:
-    return AdaptOptions(clip=tiny_clip, clip_weights="none", iterations=4, batch=2, every=2, jobs=0, device="cpu")
+    clip = ClipOptions(clip=tiny_clip, clip_weights="none")
+    return AdaptOptions(clip=clip, iterations=4, batch=2, every=2, jobs=0, device="cpu")
 
 
 @pytest.fixture
 def training(learning: AdaptOptions) -> TrainOptions:
     return TrainOptions(
-        init=None, network="injector", settings=SMALL, adapting=learning, teacher="mtf-glp-hpm-r",
+        backbone="injector", settings=SMALL, clip=learning.clip, adapt_iterations=4, teacher="mtf-glp-hpm-r",
         iterations=4, batch=2, every=2, jobs=0, device="cpu",
     )  # fmt: skip
 
@@ -94,7 +96,11 @@ def test_an_adaptation_that_was_stopped_ends_the_same(scene: Made, tmp_path: Pat
     with pytest.raises(Interrupted):
         adapt([str(scene.folder)], tmp_path / "parts", learning, said, said.stop)
     with pytest.raises(ModelError, match="another prompt"):
-        adapt([str(scene.folder)], tmp_path / "parts", replace(learning, prompt="khan", resume=True))
+        adapt(
+            [str(scene.folder)],
+            tmp_path / "parts",
+            replace(learning, clip=replace(learning.clip, prompt="khan"), resume=True),
+        )
     parts = adapt([str(scene.folder)], tmp_path / "parts", replace(learning, resume=True))
     assert parts["sha256"] == whole["sha256"]
 
@@ -112,11 +118,11 @@ def test_losses_of_stage_one_can_be_switched_off(scene: Made, tmp_path: Path, le
 
 
 def test_sensors_of_other_bands_do_not_mix(scene: Made, tmp_path: Path, learning: AdaptOptions) -> None:
-    encoder = Encoder(learning.clip)
-    (site,) = open_sites([str(scene.folder)], encoder.side, {"bdsd-pc": method("bdsd-pc")}, Said())
+    encoder = Encoder(learning.clip.clip)
+    (site,) = survey_scenes([str(scene.folder)], encoder.side, {"bdsd-pc": method("bdsd-pc")}, SceneOptions(), Said())
     sites = [replace(site, wavelengths=each) for each in ((480.0, 545.0, 660.0, 830.0), (660.0, 545.0, 480.0, 830.0))]
     with pytest.raises(UsageError, match=r"band 1 of .* lies at 660 nm, the supervisor's at 480 nm"):
-        adapting.adapt_on(sites, encoder, tmp_path / "s", learning, Said(), Event())
+        adapting.adapt_on(Classroom(sites, encoder), tmp_path / "s", learning, Said(), Event())
 
 
 def test_every_distortion_is_one() -> None:
@@ -135,14 +141,14 @@ def test_training_from_nothing_to_a_sharp_image(scene: Made, tmp_path: Path, tra
     again = replace(training, iterations=3, every=3, overwrite=True, supervisor="none")
     train([str(scene.folder)], tmp_path / "m", again)
     assert [path.stem for path in (tmp_path / "m" / "pictures").iterdir()] == ["000003"]
-    done = sharpen([scene.ms], scene.pan, scene.out, Options(method=str(tmp_path / "m"), guard=False))
+    done = sharpen([scene.ms], scene.pan, scene.out, SharpenOptions(model=str(tmp_path / "m"), guard=False))
     assert done["method_used"] == "m"
     # Nobody needs CLIP to sharpen.
     assert not any("clip" in name.lower() for name in weights(tmp_path / "m"))
 
 
 def test_a_training_that_was_stopped_ends_the_same(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
-    adapt([str(scene.folder)], tmp_path / "s", training.adapting)
+    adapt([str(scene.folder)], tmp_path / "s", training.adapting())
     options = replace(training, supervisor=str(tmp_path / "s"))
     train([str(scene.folder)], tmp_path / "whole", options)
     said = Said(stop_at=3)
@@ -155,7 +161,7 @@ def test_a_training_that_was_stopped_ends_the_same(scene: Made, tmp_path: Path, 
 
 
 def test_the_language_loss_moves_the_weights(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
-    adapt([str(scene.folder)], tmp_path / "s", training.adapting)
+    adapt([str(scene.folder)], tmp_path / "s", training.adapting())
     for name, weight in (("with", 5.0), ("without", 0.0)):
         options = replace(training, supervisor=str(tmp_path / "s"), losses={"language": weight})
         train([str(scene.folder)], tmp_path / name, options)
@@ -163,7 +169,7 @@ def test_the_language_loss_moves_the_weights(scene: Made, tmp_path: Path, traini
 
 
 def test_going_on_from_a_model(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
-    options = replace(training, init="injector-2", network=None, settings={}, supervisor="none", rate=1e-5)
+    options = replace(training, init="injector-2", backbone=None, settings={}, supervisor="none", rate=1e-5)
     record = train([str(scene.folder)], tmp_path / "m", options)
     assert record["training"]["init"] == "injector-2"
     held = record["training"]["held_out"]
@@ -197,7 +203,7 @@ def test_a_loss_that_is_not_finite_says_where(
 
 
 def test_whom_to_imitate(training: TrainOptions) -> None:
-    anew, on = replace(training, teacher=None), replace(training, teacher=None, network=None, init="injector-2")
+    anew, on = replace(training, teacher=None), replace(training, teacher=None, backbone=None)
     assert fullres.loss_weights(anew)["teacher"] == LOSSES["teacher"]
     assert fullres.loss_weights(on)["teacher"] == 0
     assert fullres.loss_weights(replace(on, teacher="gsa"))["teacher"] == LOSSES["teacher"]
@@ -210,8 +216,19 @@ def test_a_score_that_is_no_number_is_never_best() -> None:
     assert stage_two._loss("hqnr", 0.9) == pytest.approx(math.log(0.1))
 
 
+def judging(options: TrainOptions, weights: dict[str, float]) -> stage_two.FullResolution:
+    return stage_two.FullResolution(
+        stream=None,  # type: ignore[arg-type]
+        held=[],
+        supervisor=None,
+        weights=weights,
+        options=options,
+        init=None,
+    )
+
+
 def test_weights_over_time(training: TrainOptions) -> None:
-    task = stage_two.FullResolution(None, [], None, LOSSES, replace(training), None)  # type: ignore[arg-type]
+    task = judging(training, LOSSES)
     assert [round(task.weights(p)["language"] / LOSSES["language"], 3) for p in (0, 0.2, 0.3, 0.4, 1)] == [
         0,
         0,
@@ -220,10 +237,10 @@ def test_weights_over_time(training: TrainOptions) -> None:
         1,
     ]
     full = replace(training, losses={"teacher": 1.0})
-    task = stage_two.FullResolution(None, [], None, {"teacher": 1.0}, full, None)  # type: ignore[arg-type]
+    task = judging(full, {"teacher": 1.0})
     assert [task.weights(p)["teacher"] for p in (0, 0.5, 1)] == [1, 0.5, 0]
     kept = replace(full, keep_teacher=True)
-    task = stage_two.FullResolution(None, [], None, {"teacher": 1.0}, kept, None)  # type: ignore[arg-type]
+    task = judging(kept, {"teacher": 1.0})
     assert task.weights(1)["teacher"] == 1
 
 
@@ -232,14 +249,13 @@ def test_bad_options(scene: Made, tmp_path: Path, training: TrainOptions, make_s
     for options, what in (
         (replace(training, losses={"charm": 1.0}), "unknown loss 'charm'"),
         (replace(training, degradation="nearest"), "unknown degradation"),
-        (replace(training, network=None), "nothing to train"),
-        (replace(training, network="resnet", supervisor="none"), "unknown network"),
+        (replace(training, backbone="resnet", supervisor="none"), "unknown network"),
         (replace(training, supervisor=str(tmp_path / "nowhere")), "no supervisor in"),
         (replace(training, teacher="magic", losses={"teacher": 1.0}, supervisor="none"), "no method or model 'magic'"),
     ):
         with pytest.raises(ClippanError, match=what):
             train(place, tmp_path / "m", options)
-    adapt(place, tmp_path / "s", replace(training.adapting, iterations=1))
+    adapt(place, tmp_path / "s", replace(training.adapting(), iterations=1))
     (tmp_path / "rgb").mkdir()
     three = make_scene(size=60, count=3)
     for path in (three.ms, three.pan):
@@ -258,17 +274,17 @@ def test_the_tables_of_the_paper(training: TrainOptions) -> None:
 
 
 def test_an_ablation(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
-    learning = replace(training.adapting, iterations=1)
-    options = replace(training, iterations=1, every=1, adapting=learning)
-    document = ablate([str(scene.folder)], tmp_path / "t", "stage1", options, 2)
-    assert [row["variant"] for row in document["rows"]] == ["no language", "scene", "+ type", "+ fusion"]
-    assert any(row["hqnr_sd"] > 0 for row in document["rows"])
-    again = ablate([str(scene.folder)], tmp_path / "t", "stage1", replace(options, resume=True), 2)
-    assert again["rows"] == document["rows"]
-    assert len(list(as_lines(document))) == 1 + 3 + 4
+    short = replace(training, iterations=1, every=1, adapt_iterations=1)
+    options = AblateOptions(seeds=2, training=short)
+    found = ablate([str(scene.folder)], tmp_path / "t", "stage1", options)
+    assert [row.variant for row in found.rows] == ["no language", "scene", "+ type", "+ fusion"]
+    assert any(row.spread["hqnr"] > 0 for row in found.rows)
+    more = AblateOptions(seeds=2, training=replace(short, resume=True))
+    assert ablate([str(scene.folder)], tmp_path / "t", "stage1", more).rows == found.rows
+    assert len(list(found.lines())) == 1 + 3 + 4
     assert (tmp_path / "t" / "ablation.csv").read_text().count("\n") == 5
     with pytest.raises(OutputError, match="holds a table"):
-        ablate([str(scene.folder)], tmp_path / "t", "stage1", options, 2)
+        ablate([str(scene.folder)], tmp_path / "t", "stage1", options)
 
 
 def test_two_processes_train_as_one(scene: Made, tmp_path: Path, training: TrainOptions) -> None:

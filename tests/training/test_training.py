@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from clippan_cli import Options, sharpen
+from clippan_cli import SharpenOptions, sharpen
 from clippan_cli.base.listener import Deaf
 from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, OutputError, ResourceError, UsageError
 from clippan_cli.modelstore.model import find_model
@@ -135,9 +135,9 @@ def test_it_learns(tmp_path: Path) -> None:
 def test_its_model_sharpens(tmp_path: Path, make_scene: MakeScene) -> None:
     scene = make_scene(size=40)
     pretrain(tmp_path / "m", replace(SMALL, iterations=2))
-    record = sharpen([scene.ms], scene.pan, scene.out, Options(method=str(tmp_path / "m"), guard=False))
-    assert record["method_used"] == "m"
-    assert record["guard"] is None
+    record = sharpen([scene.ms], scene.pan, scene.out, SharpenOptions(model=str(tmp_path / "m"), guard=False))
+    assert record.method_used == "m"
+    assert record.guard is None
 
 
 def test_images_and_scenes(tmp_path: Path, make_scene: MakeScene) -> None:
@@ -231,8 +231,16 @@ class _Scarce(Supervised):
 def loop(kind: type[Supervised], folder: Path, draw: Callable[[int, int], Batch], hears: Said, batch: int) -> Loop:
     settings = {"width": 8, "blocks": 1}
     net: Network = network("injector", 1, **settings)
-    product = ModelProduct("injector", settings, (2, 8), {}, "")
-    return Loop(folder, net, kind(draw, 1.0, 2), product, Schedule(2, batch, 1e-3, 2), {}, hears, hears.stop)
+    return Loop(
+        folder=folder,
+        net=net,
+        task=kind(draw, 1.0, 2),
+        product=ModelProduct(network="injector", settings=settings, ratios=(2, 8), recipe={}, lessons=""),
+        schedule=Schedule(2, batch, 1e-3, 2),
+        key={},
+        hears=hears,
+        stop=hears.stop,
+    )
 
 
 def test_out_of_memory_halves_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +281,7 @@ def test_one_shot(tmp_path: Path, make_scene: MakeScene, way: str) -> None:
     (tmp_path / "scene").mkdir()
     for name in ("ms.tif", "pan.tif"):
         (tmp_path / name).rename(tmp_path / "scene" / name)
-    options = TuneOptions("injector-2", way, iterations=20, every=10)
+    options = TuneOptions(weights=way, iterations=20, every=10)
     record = tune([str(tmp_path / "scene")], tmp_path / "tuned", options)
     table = rows(tmp_path / "tuned")
     assert float(table[-1]["validation_error"]) < float(table[0]["validation_error"]) * 1.02
@@ -285,11 +293,11 @@ def test_one_shot(tmp_path: Path, make_scene: MakeScene, way: str) -> None:
 
 def test_one_shot_refuses(tmp_path: Path, make_scene: MakeScene) -> None:
     with pytest.raises(UsageError, match="unknown way to tune 'some'"):
-        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-2", "some"))
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions(weights="some"))
     with pytest.raises(InputError, match="no scene in"):
-        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-2"))
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions())
     make_scene(size=40)
     with pytest.raises(InputError, match="too small to learn from"):
-        tune([str(tmp_path)], tmp_path / "m", TuneOptions("injector-2"))
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions())
     with pytest.raises(ClippanError, match="no method or model 'magic'"):
-        tune([str(tmp_path)], tmp_path / "m", TuneOptions("magic"))
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions(init="magic"))

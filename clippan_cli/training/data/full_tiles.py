@@ -76,7 +76,7 @@ class Tiles(Pairs):
     def overlaps(self) -> Tensor:
         """``(B, B)``, True where two tiles share MS pixels."""
         places = [(site.files, ms_box) for site, (ms_box, _) in zip(self.sites, self.boxes, strict=True)]
-        return torch.tensor([[one == other and _meet(a, b) for other, b in places] for one, a in places])
+        return torch.tensor([[one == other and a.meets(b) for other, b in places] for one, a in places])
 
     @property
     def where(self) -> str:
@@ -86,10 +86,6 @@ class Tiles(Pairs):
             for site, (ms_box, _) in zip(self.sites, self.boxes, strict=True)
         ]
         return "tiles " + "; ".join(parts)
-
-
-def _meet(one: Box, other: Box) -> bool:
-    return min(one.intersection(other).shape) > 0
 
 
 def assemble(sites: Sequence[Site], raws: Sequence[RawTile], device: torch.device) -> Tiles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,17 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as Place
 from torch import Tensor
 
-from clippan_cli.base.geometry import Box
 from clippan_cli.base.listener import Listener
 from clippan_cli.errors import ClippanError, InputError
 from clippan_cli.fusion.traits import measured_softness, stated_softness
-from clippan_cli.opening.survey import Survey
-from clippan_cli.opening.window import read_window
+from clippan_cli.opening.options import SceneOptions
+from clippan_cli.opening.scene import Scene
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.sampling import Sampling
-from clippan_cli.scene.pair import Pair
+from clippan_cli.scene.find import WANTED, find_all
 from clippan_cli.training.data.draw import Draw
+from clippan_cli.training.data.learned_scene import check_sensor, middle_box, open_to_learn
 from clippan_cli.training.data.procedural import procedural
-from clippan_cli.training.data.scenes import WANTED, opened, wanted
 from clippan_cli.training.data.simulated_pairs import SIDE, Source
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2")
@@ -61,19 +60,20 @@ def image_sources(folders: Iterable[str], seed: int, hears: Listener) -> list[So
     return found
 
 
-def pair_sources(folders: Iterable[str], hears: Listener) -> list[Source]:
-    """Real pairs one scale down, whose truth is the measured MS.
+def pair_sources(folders: Sequence[str], options: SceneOptions, hears: Listener) -> list[Source]:
+    """Take real pairs one scale down, whose truth is the measured MS.
 
     Raises:
         InputError: There is none that can be used.
     """
     found = []
-    for scene in wanted(list(folders)):
+    check_sensor(options)
+    for files in find_all(folders):
         try:
-            with opened(scene) as parts:
-                found.append(_pair(scene.name, *parts))
+            with open_to_learn(files, options) as scene:
+                found.append(_pair(files.name, scene))
         except (RasterioError, ClippanError) as error:
-            hears.warn(f"scene {scene.name} is left out: {error}")
+            hears.warn(f"scene {files.name} is left out: {error}")
     if not found:
         raise InputError(f"no scene to learn from in {', '.join(map(str, folders))}", WANTED)
     return found
@@ -102,12 +102,13 @@ def _image(path: Path, draw: Draw) -> Source:
     return _source(path.name, pixels, None, valid)
 
 
-def _pair(name: str, pair: Pair, known: Survey, box: Box) -> Source:
+def _pair(name: str, scene: Scene) -> Source:
+    known, box = scene.known, middle_box(scene)
     if min(box.shape) < SIDE:
         raise InputError(f"MS of {box.shape[1]} × {box.shape[0]} px is too small", "")
     alone = Sampling.uniform(known.sampling.ratio, known.sampling.centre, (known.sampling.pan_gain,))
-    pan_box = alone.pan_box(box, alone.down_reach + 1, pair.pan.grid.shape)
-    window = read_window(pair, box, pan_box)
+    pan_box = alone.pan_box(box, alone.down_reach + 1, scene.pair.pan.grid.shape)
+    window = scene.read(box, pan_box)
     operators = Operators(alone, pan_box, box)
     pan_valid = torch.ones_like(window.pan, dtype=torch.bool) if window.pan_valid is None else window.pan_valid
     valid = (operators.weight(pan_valid[None]) > _WHOLE)[0] & operators.covered

@@ -16,24 +16,21 @@ from torch import Tensor
 
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.base.listener import Listener
-from clippan_cli.base.pipeline import Clock
 from clippan_cli.errors import ClippanError, InputError, ModelError
 from clippan_cli.fusion.method import Fitted, Method, Statistics
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.fusion.traits import FEATURES, Traits, from_moments
+from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.statistics import gather
-from clippan_cli.opening.survey import Survey, common_box, survey
+from clippan_cli.opening.survey import common_box
 from clippan_cli.physics.registration import Sample
 from clippan_cli.physics.sampling import Sampling
-from clippan_cli.scene.find import Found
-from clippan_cli.scene.pair import Pair, open_pair
-from clippan_cli.training.data.scenes import quiet, wanted
+from clippan_cli.scene.find import SceneFiles, find_all
+from clippan_cli.training.data.learned_scene import check_sensor, open_to_learn
 
 _PERCENTILES = (0.01, 0.99)
-_BLOCK = 1024
 _HELD_SCENES = 5
 _HELD_SHARE = 5
-_WORKERS = 2
 _LEAST = 20
 _LEAST_WIDTH = 0.05
 
@@ -60,12 +57,13 @@ class Geometry:
         return cls(math.ceil(pan / min(ratio)), pan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Site:
-    """A scene.
+    """A scene that is learned from, and what is known of it before its first tile.
 
     Args:
         files: Where it lies.
+        options: What is said of it.
         sensor: Id of its sensor.
         wavelengths: Of its bands, in nanometres; None where unknown.
         sampling: Where MS lies on PAN.
@@ -82,7 +80,8 @@ class Site:
         fitted: Methods that know the scene, by name.
     """
 
-    files: Found
+    files: SceneFiles
+    options: SceneOptions
     sensor: str
     wavelengths: tuple[float | None, ...]
     sampling: Sampling
@@ -104,26 +103,31 @@ class Site:
         return self.sensor, self.sampling.ratio
 
 
-def open_sites(places: Sequence[str], side: int, methods: Mapping[str, Method], hears: Listener) -> list[Site]:
+def survey_scenes(
+    places: Sequence[str], side: int, methods: Mapping[str, Method], options: SceneOptions, hears: Listener
+) -> list[Site]:
     """Survey every scene and fit the methods to it; what cannot be used is left out, and said.
 
     Args:
         places: Folders of scenes, or lists.
         side: Least PAN pixels a side of a tile.
-        methods: To fit, by name.
+        methods: What to fit, by name.
+        options: What is said of the scenes.
         hears: Hears of progress.
 
     Raises:
         InputError: No scene can be used, or they have different numbers of bands.
+        UsageError: There is no such sensor.
     """
-    found = wanted(places)
+    check_sensor(options)
+    found = find_all(places)
     hold = len(found) >= _HELD_SCENES
     sites: list[Site] = []
     hears.begin("surveying scenes", len(found))
     for scene in found:
         part = None if not hold else len(sites) % _HELD_SHARE == _HELD_SHARE - 1
         try:
-            sites.append(_site(scene, side, methods, part))
+            sites.append(_site(scene, side, methods, options, part))
         except ModelError:
             raise
         except (RasterioError, ClippanError, OSError, ValueError) as error:
@@ -156,30 +160,35 @@ def names(sites: Sequence[Site]) -> str:
     return f"{len(sites)} ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
 
 
-def _site(scene: Found, side: int, methods: Mapping[str, Method], held: bool | None) -> Site:
-    with quiet(), open_pair(scene.ms, scene.pan) as pair:
-        known = survey(pair, "auto", _WORKERS)
-        areas = _parts(common_box(pair), Geometry.of(pair.sampling.ratio, side).ms, held)
+def _site(
+    files: SceneFiles, side: int, methods: Mapping[str, Method], options: SceneOptions, held: bool | None
+) -> Site:
+    with open_to_learn(files, options) as scene:
+        pair, known = scene.pair, scene.known
+        learned, kept = _parts(common_box(pair), Geometry.of(pair.sampling.ratio, side).ms, held)
         features = {*FEATURES, *(name for method in methods.values() for name in method.features)}
-        moments = _moments(pair, known, sorted(features))
+        # Over the samples of the survey, not over all of a large scene: they are enough to fit a method.
+        moments = gather(scene, sorted(features), cores=[sample.ms_box for sample in known.samples])
         optics = pair.sensor.optics([band.name for band in pair.ms.bands])
     statistics = Statistics(known.sampling, moments, known.samples)
     low, high = _stretch(known.samples)
     return Site(
-        scene,
-        pair.sensor.id,
-        tuple(band.wavelength for band in optics),
-        known.sampling,
-        known.scale,
-        (pair.pan.grid.shape[0], pair.pan.grid.shape[1]),
-        *areas,
-        low,
-        high,
-        mixture(moments),
-        torch.from_numpy(moments.mean("ms")).float(),
-        torch.from_numpy(moments.covariance("ms", "ms")).float(),
-        from_moments(moments, known.sampling),
-        {name: method.fit(statistics) for name, method in methods.items()},
+        files=files,
+        options=options,
+        sensor=pair.sensor.id,
+        wavelengths=tuple(band.wavelength for band in optics),
+        sampling=known.sampling,
+        scale=known.scale,
+        pan_shape=pair.pan.grid.shape,
+        learned=learned,
+        held=kept,
+        low=low,
+        high=high,
+        mixture=mixture(moments),
+        mean=torch.from_numpy(moments.mean("ms")).float(),
+        covariance=torch.from_numpy(moments.covariance("ms", "ms")).float(),
+        traits=from_moments(moments, known.sampling),
+        fitted={name: method.fit(statistics) for name, method in methods.items()},
     )
 
 
@@ -198,21 +207,6 @@ def _parts(whole: Box, side: int, held: bool | None) -> tuple[Box | None, Box | 
 
 def _both(site: Site) -> Site:
     return replace(site, held=site.learned)
-
-
-def _moments(pair: Pair, known: Survey, features: Sequence[str]) -> Moments:
-    """Over the samples of the survey, not over all of a large scene: they are enough to fit a method."""
-    return gather(
-        pair,
-        known,
-        features,
-        side=_BLOCK,
-        workers=_WORKERS,
-        device=torch.device("cpu"),
-        clock=Clock(),
-        progress=lambda _: None,
-        cores=[sample.ms_box for sample in known.samples],
-    )
 
 
 def _stretch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:

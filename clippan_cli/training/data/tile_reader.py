@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.base.listener import Listener
 from clippan_cli.errors import ClippanError, InputError, ResourceError
+from clippan_cli.opening.scene import open_files, reading
 from clippan_cli.opening.window import read_window
-from clippan_cli.scene.pair import Pair, open_pair
+from clippan_cli.scene.pair import Pair
 from clippan_cli.training.data.draw import Draw
-from clippan_cli.training.data.full_tiles import RawTile, Tiles, _meet, assemble
-from clippan_cli.training.data.scenes import quiet
+from clippan_cli.training.data.full_tiles import RawTile, Tiles, assemble
 from clippan_cli.training.data.surveyed_scenes import Geometry, Site
 from clippan_cli.training.loop.distributed import Group
 
@@ -115,9 +115,9 @@ class TileReader(Dataset[RawTile | Unreadable]):
     def _pair(self, index: int) -> Pair:
         """The scene's rasters; few stay open, for an archive has more scenes than a process may have files."""
         if index not in self._open:
-            files = self._sites[index].files
-            with quiet():
-                self._open[index] = open_pair(files.ms, files.pan)
+            site = self._sites[index]
+            with reading(site.options):
+                self._open[index] = open_files(site.files, site.options)
         self._open.move_to_end(index)
         if len(self._open) > _MOST_OPEN:
             self._open.popitem(last=False)[1].close()
@@ -158,6 +158,7 @@ class TileStream:
 
     def __init__(
         self,
+        *,
         sites: Sequence[Site],
         side: int,
         batch: int,
@@ -181,7 +182,7 @@ class TileStream:
                 found = next(self._steps)
             except RuntimeError as error:
                 raise ResourceError(
-                    f"a process that reads tiles has ended: {str(error).splitlines()[0]}", "fewer --jobs, or --jobs 0"
+                    f"a process that reads tiles has ended: {str(error).splitlines()[0]}", "fewer `jobs`, or `jobs=0`"
                 ) from error
             self._at, self._raws = iteration, [_readable(raw) for raw in found]
             self._tell()
@@ -238,7 +239,7 @@ def held_tiles(sites: Sequence[Site], side: int, count: int, device: torch.devic
             raw = reader[number, 0]
             if isinstance(raw, Unreadable):
                 break
-            if not any(raw.site == other.site and _meet(raw.ms_box, other.ms_box) for other in apart):
+            if not any(raw.site == other.site and raw.ms_box.meets(other.ms_box) for other in apart):
                 apart.append(raw)
             if len(apart) == count:
                 break

@@ -51,6 +51,7 @@ class Loop:
 
     def __init__(
         self,
+        *,
         folder: Path,
         net: nn.Module,
         task: Task,
@@ -64,7 +65,6 @@ class Loop:
         self._folder, self._net, self._task, self._product = folder, net, task, product
         self._schedule, self._key, self._hears, self._stop = schedule, dict(key), hears, stop
         self._group = group or Group()
-        Memory(_MEMORY)
         self._device = next(net.parameters()).device
         self._mean = copy.deepcopy(net)
         self._best: Best | None = None
@@ -83,6 +83,10 @@ class Loop:
         """
         if resume and (former := self._former()) is not None:
             return former if self._group.leads else {}
+        with Memory(_MEMORY):
+            return self._train(resume)
+
+    def _train(self, resume: bool) -> dict[str, Any]:
         total, every = self._schedule.iterations, self._schedule.every
         first = self._begin(resume)
         began = time.perf_counter()
@@ -100,7 +104,7 @@ class Loop:
             if self._group.any(self._stop.is_set()) and done < total:
                 if self._group.leads:
                     self._save(done)
-                raise Interrupted(f"stopped after {done} of {total} iterations", "continue with --resume")
+                raise Interrupted(f"stopped after {done} of {total} iterations", "continue with `resume`")
         document = self._finish(time.perf_counter() - began) if self._group.leads else {}
         self._group.wait()
         return document
@@ -134,7 +138,7 @@ class Loop:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             discard(self._folder, self._product.record)
-            self._task.clear(self._folder)
+            self._product.clear(self._folder)
             with (self._folder / LOG).open("w", newline="") as file:
                 csv.writer(file).writerow(columns)
         except OSError as error:
@@ -154,7 +158,7 @@ class Loop:
             here = where if where and not math.isfinite(sum(terms)) else ""
             raise ModelError(
                 f"the loss is not finite at iteration {iteration + 1}{here and ', ' + here}",
-                f"{STATE} keeps the last checkpoint; begin again elsewhere with a lower --rate",
+                f"{STATE} keeps the last checkpoint; begin again elsewhere with a lower `rate`",
             )
         self._optimiser.step()
         decay = min(_EMA, (iteration + 1) / (iteration + 20))
@@ -185,7 +189,7 @@ class Loop:
     def _halve(self) -> None:
         if self._batch == 1 or self._group.size > 1:
             raise ResourceError(
-                f"{self._device} has not enough memory for a step", "a smaller --batch, or --device cpu"
+                f"{self._device} has not enough memory for a step", "a smaller `batch`, or `device=cpu`"
             )
         self._batch //= 2
         torch.cuda.empty_cache()
@@ -209,10 +213,10 @@ class Loop:
                 csv.writer(file).writerow(row)
             draw_curves(self._folder / LOG, self._folder / CURVES)
             with torch.no_grad():
-                self._task.picture(self._mean, done, found, self._folder)
+                self._product.picture(self._mean, done, found, self._folder)
         except OSError as error:
             raise OutputError(
-                f"cannot write into {self._folder}: {error.strerror}", "free some space; --resume continues"
+                f"cannot write into {self._folder}: {error.strerror}", "free some space; `resume` continues"
             ) from error
         terms = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(self._task.terms, means, strict=False))
         self._hears.say(f"{done}: {terms}; " + ", ".join(f"{name} {found[name]:.4g}" for name in self._task.checks))
@@ -251,10 +255,10 @@ def check_folder(folder: Path, record: str, *, overwrite: bool, resume: bool) ->
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file", "give the name of a folder")
     if (folder / record).exists() and not (overwrite or resume):
-        raise OutputError(f"{folder} holds a {Path(record).stem}", "choose another -o, or replace it with --overwrite")
+        raise OutputError(f"{folder} holds a {Path(record).stem}", "choose another -o, or replace it with `overwrite`")
     if (folder / STATE).exists() and not (overwrite or resume):
         raise OutputError(
-            f"{folder} holds a training that was stopped", "continue with --resume, or start again with --overwrite"
+            f"{folder} holds a training that was stopped", "continue with `resume`, or start again with `overwrite`"
         )
     place = folder.resolve()
     while not place.exists():

@@ -44,12 +44,6 @@ class Task(ABC):
         """What a sample shows, for an error message."""
         return ""
 
-    def clear(self, folder: Path) -> None:  # noqa: B027
-        """Remove what a former training left to look at."""
-
-    def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:  # noqa: B027
-        """Leave something to look at, if there is something; no gradient is kept."""
-
 
 class Product(Protocol):
     """What a training leaves behind."""
@@ -60,6 +54,12 @@ class Product(Protocol):
 
     def read(self, folder: Path) -> dict[str, Any]:
         """Its document."""
+
+    def clear(self, folder: Path) -> None:
+        """Remove what a former training left to look at."""
+
+    def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
+        """Leave something to look at as the training goes on, if there is something; no gradient is kept."""
 
     def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
         """Write it; ``said`` is what there is to say of the training."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clippan_cli.fusion.consistency import back_project
+from clippan_cli.fusion.registry import ANCHORS
 from clippan_cli.supervision.supervisor import Supervisor
 from clippan_cli.training.data.full_tiles import Tiles
 from clippan_cli.training.data.surveyed_scenes import Site
@@ -27,16 +27,12 @@ from clippan_cli.training.objectives.without_truth import (
     structural_loss,
 )
 from clippan_cli.training.options import TrainOptions
-from clippan_cli.training.products.page import PICTURES, draw_page, draw_tile, pictures
 
 LOSSES = {"language": 0.05, "spectral": 1.0, "spatial": 0.0, "quality": 0.2, "structure": 0.2, "teacher": 0.2}
 """L_d, L_spec, L_spat, L_QNR, λ-PNN's structure and the teacher, with their weights (CLIPPan's Table 2).
 
 The teacher is for networks that begin anew: one that begins as its own teacher would only be held back.
 """
-
-ANCHORS = ("mtf-glp-hpm-r", "gsa")
-"""Classical methods that a validation stands beside."""
 
 _WARM = (0.2, 0.4)
 
@@ -57,6 +53,7 @@ class FullResolution(Task):
 
     def __init__(
         self,
+        *,
         stream: TileStream,
         held: Sequence[Tiles],
         supervisor: Supervisor | None,
@@ -114,16 +111,10 @@ class FullResolution(Task):
         """See :meth:`Task.where`."""
         return sample.where
 
-    def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
-        """Before, after and PAN, as the training goes on; and the page that shows them."""
+    def shown(self, net: nn.Module) -> tuple[Tensor, Tiles]:
+        """Fuse the first tile that is kept aside: ``(C, H, W)``, and what it was made of."""
         tiles = self._held[0]
-        draw_tile(self._out(net, tiles)[0], tiles, folder / PICTURES / f"{done:06}.png")
-        draw_page(folder, {**self.beside, "model": {name: found[name] for name in self.checks}})
-
-    def clear(self, folder: Path) -> None:
-        """See :meth:`Task.clear`."""
-        for path in pictures(folder):
-            path.unlink()
+        return self._out(net, tiles)[0], tiles
 
     @property
     def skipped(self) -> int:

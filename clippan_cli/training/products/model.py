@@ -14,7 +14,7 @@ from clippan_cli.networks.network import Network
 from clippan_cli.training.products.card import training_card
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelProduct:
     """A model's folder.
 
@@ -36,6 +36,12 @@ class ModelProduct:
     def read(self, folder: Path) -> dict[str, Any]:
         """See :class:`Product`."""
         return read_model(folder).document
+
+    def clear(self, folder: Path) -> None:
+        """See :meth:`Product.clear`."""
+
+    def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
+        """See :meth:`Product.picture`."""
 
     def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`Product`."""

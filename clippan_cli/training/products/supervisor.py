@@ -32,6 +32,12 @@ class SupervisorProduct:
         """See :class:`Product`."""
         return read_record(folder)
 
+    def clear(self, folder: Path) -> None:
+        """See :meth:`Product.clear`."""
+
+    def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
+        """See :meth:`Product.picture`."""
+
     def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`Product`."""
         assert isinstance(net, Supervisor)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from clippan_cli.fusion.registry import DEFAULT, method
 from clippan_cli.metrics.local import local_correlation
 from clippan_cli.metrics.qnr import d_lambda, d_s
 from clippan_cli.metrics.reference import ssim
+from clippan_cli.opening.options import SceneOptions
 from clippan_cli.training.data.full_tiles import RawTile, Tiles
-from clippan_cli.training.data.surveyed_scenes import Geometry, Site, open_sites
+from clippan_cli.training.data.surveyed_scenes import Geometry, Site, survey_scenes
 from clippan_cli.training.data.tile_reader import TileReader, TileStream, _pan_box, held_tiles
 from clippan_cli.training.loop.distributed import Group
 from clippan_cli.training.objectives.without_truth import (
@@ -50,12 +52,12 @@ def put(make_scene: MakeScene, tmp_path: Path) -> Callable[..., Path]:
 
 
 def sites_of(place: Path, said: Said | None = None, side: int = 80) -> list[Site]:
-    return open_sites([str(place)], side, {"gsa": method("gsa")}, said or Said())
+    return survey_scenes([str(place)], side, {"gsa": method("gsa")}, SceneOptions(), said or Said())
 
 
 def test_tiles_are_cut_where_they_belong(put: Callable[..., Path]) -> None:
     sites = sites_of(put("a", size=60, slip=(0.3, -0.2)))
-    tiles = TileStream(sites, 80, 3, 3, 0, Group(), Said())(0, 3)
+    tiles = stream_of(sites, batch=3, seed=3, workers=0, group=Group(), hears=Said())(0, 3)
     assert tiles.ms.shape == (3, 4, 20, 20)
     assert tiles.pan.shape == (3, 1, 80, 80)
     # What a single window of the engine sees is what the batch sees.
@@ -66,10 +68,16 @@ def test_tiles_are_cut_where_they_belong(put: Callable[..., Path]) -> None:
         assert torch.allclose(down, batch[i], atol=1e-5)
 
 
+def stream_of(sites: list[Site], **more: Any) -> TileStream:
+    return TileStream(
+        **{"sites": sites, "side": 80, "seed": 0, "workers": 0, "group": Group(), "hears": Said(), **more}
+    )
+
+
 @pytest.mark.parametrize("ratio", [2, 4.015])
 def test_any_ratio(put: Callable[..., Path], ratio: float) -> None:
     sites = sites_of(put("a", size=80, ratio=ratio))
-    tiles = TileStream(sites, 80, 2, 0, 0, Group(), Said())(0, 2)
+    tiles = stream_of(sites, batch=2, seed=0, workers=0, group=Group(), hears=Said())(0, 2)
     assert tiles.pan.shape[-1] >= 80
     assert tiles.pan.shape[-1] % 8 == 0
     seen = tiles.operators.down(tiles.ms_up.flatten(0, 1)).view_as(tiles.ms)
@@ -79,7 +87,10 @@ def test_any_ratio(put: Callable[..., Path], ratio: float) -> None:
 
 def test_large_seeds(put: Callable[..., Path]) -> None:
     sites = sites_of(put("a", size=60))
-    first, other = (TileStream(sites, 80, 2, seed, 0, Group(), Said())(9, 2).pan for seed in (2**31, 20_261_121))
+    first, other = (
+        stream_of(sites, batch=2, seed=seed, workers=0, group=Group(), hears=Said())(9, 2).pan
+        for seed in (2**31, 20_261_121)
+    )
     assert not torch.equal(first, other)
 
 
@@ -87,7 +98,7 @@ def test_tiles_repeat_whoever_reads_them(put: Callable[..., Path]) -> None:
     sites = sites_of(put("a", size=60))
 
     def stream(workers: int, group: Group) -> TileStream:
-        return TileStream(sites, 80, 4, 1, workers, group, Said())
+        return stream_of(sites, batch=4, seed=1, workers=workers, group=group, hears=Said())
 
     alone, others = stream(0, Group()), stream(2, Group())
     first = [alone(i, 4) for i in range(3)]
@@ -146,7 +157,7 @@ def test_tiles_that_are_validated_on_do_not_overlap(put: Callable[..., Path]) ->
 def test_which_tiles_overlap(put: Callable[..., Path]) -> None:
     put("a", size=60)
     sites = sites_of(put("b", size=60, seed=1))
-    tiles = TileStream(sites, 80, 6, 0, 0, Group(), Said())(0, 6)
+    tiles = stream_of(sites, batch=6, seed=0, workers=0, group=Group(), hears=Said())(0, 6)
     for i, (one, (box, _)) in enumerate(zip(tiles.sites, tiles.boxes, strict=True)):
         for j, (other, (their, _)) in enumerate(zip(tiles.sites, tiles.boxes, strict=True)):
             rows = set(range(*box.rows)) & set(range(*their.rows))
@@ -178,14 +189,14 @@ def test_a_scene_that_breaks_later_is_skipped(put: Callable[..., Path]) -> None:
     sites = sites_of(place)
     (place / "a" / "pan.tif").write_bytes(b"gone")
     said = Said()
-    stream = TileStream(sites, 80, 2, 0, 0, Group(), said)
+    stream = stream_of(sites, batch=2, seed=0, workers=0, group=Group(), hears=said)
     for i in range(4):
         assert {site.files.name for site in stream(i, 2).sites} == {"b"}
     assert list(stream.lost) == [0]
     assert sum("a is skipped from here on" in line for line in said.lines) == 1
     (place / "b" / "ms.tif").write_bytes(b"gone")
     with pytest.raises(InputError, match="no tile of 80 PAN pixels without gaps was found"):
-        TileStream(sites, 80, 2, 0, 0, Group(), said)(0, 2)
+        stream_of(sites, batch=2, seed=0, workers=0, group=Group(), hears=said)(0, 2)
 
 
 def test_no_room_without_gaps(put: Callable[..., Path]) -> None:
@@ -194,7 +205,7 @@ def test_no_room_without_gaps(put: Callable[..., Path]) -> None:
     sites = sites_of(put("a", size=40, valid=valid, nodata=0))
     for workers in (0, 1):
         with pytest.raises(InputError, match="no tile of 80 PAN pixels without gaps") as caught:
-            TileStream(sites, 80, 2, 0, workers, Group(), Said())(0, 2)
+            stream_of(sites, batch=2, seed=0, workers=workers, group=Group(), hears=Said())(0, 2)
         assert caught.value.hint == "give scenes with more valid pixels"
 
 
@@ -203,7 +214,7 @@ def test_a_kind_without_tiles_is_passed_over(put: Callable[..., Path]) -> None:
     valid[::8] = False
     put("a", size=60)
     sites = sites_of(put("gaps", size=80, ratio=2, seed=1, valid=valid, nodata=0))
-    stream = TileStream(sites, 80, 2, 0, 0, Group(), Said())
+    stream = stream_of(sites, batch=2, seed=0, workers=0, group=Group(), hears=Said())
     assert {site.files.name for i in range(8) for site in stream(i, 2).sites} == {"a"}
 
 
@@ -225,7 +236,7 @@ def test_a_teacher_knows_the_scene_as_sharpening_does(put: Callable[..., Path]) 
 def test_kinds_do_not_mix(put: Callable[..., Path]) -> None:
     put("a", size=60, ratio=4)
     sites = sites_of(put("b", size=80, ratio=2, seed=1))
-    stream = TileStream(sites, 80, 3, 0, 0, Group(), Said())
+    stream = stream_of(sites, batch=3, seed=0, workers=0, group=Group(), hears=Said())
     seen = [{site.files.name for site in stream(i, 3).sites} for i in range(8)]
     assert all(len(names) == 1 for names in seen)
     assert len({name for names in seen for name in names}) == 2
@@ -234,7 +245,7 @@ def test_kinds_do_not_mix(put: Callable[..., Path]) -> None:
 @pytest.fixture
 def tiles(put: Callable[..., Path]) -> Tiles:
     sites = sites_of(put("a", size=60))
-    return TileStream(sites, 80, 2, 0, 0, Group(), Said())(0, 2)
+    return stream_of(sites, batch=2, seed=0, workers=0, group=Group(), hears=Said())(0, 2)
 
 
 def test_the_mixture_is_what_pan_is(tiles: Tiles) -> None:

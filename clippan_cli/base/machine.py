@@ -1,0 +1,106 @@
+"""The machine: where to compute, with how many workers, in how much memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clippan_cli.base.memory import Memory
+from clippan_cli.base.options import option
+from clippan_cli.base.values import SIZE, THREADS
+from clippan_cli.errors import ResourceError
+
+if TYPE_CHECKING:
+    import torch
+
+CACHE = 128 << 20
+"""Bytes that GDAL's block cache usually takes."""
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """What the user may say of the machine.
+
+    Args:
+        memory: Bytes that the process may take.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …
+        jobs: Threads; 0 for all processors.
+    """
+
+    memory: int = option(
+        2 << 30, "Bounds the memory of the process.", metavar="SIZE", form=SIZE, variable=True, identity=False
+    )
+    device: str = option("auto", "Says where to compute.", metavar="auto|cpu|cuda[:N]", variable=True)
+    jobs: int = option(
+        0,
+        "Sets the number of threads.",
+        "-j",
+        "--jobs",
+        metavar="N|ALL_CPUS",
+        form=THREADS,
+        variable=True,
+        identity=False,
+    )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run has at hand.
+
+    Args:
+        device: Where it computes.
+        workers: Tiles or windows that are computed at once.
+        memory: Keeps the process below its bound.
+        cache: Bytes of GDAL's block cache.
+    """
+
+    device: torch.device
+    workers: int
+    memory: Memory
+    cache: int = CACHE
+
+
+@contextmanager
+def use_machine(options: MachineOptions, cache: int = CACHE) -> Iterator[Machine]:
+    """Take the machine for a run whose workers are threads; what is changed in the process is undone on leaving.
+
+    Args:
+        options: What the user said.
+        cache: Bytes of GDAL's block cache.
+
+    Raises:
+        ResourceError: There is no such device.
+    """
+    import torch  # takes seconds: never at start-up
+
+    device = choose_device(options.device)
+    workers = 1 if device.type == "cuda" else options.jobs or os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        with Memory(options.memory, max(0, cache - CACHE)) as memory:
+            yield Machine(device, workers, memory, cache)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def choose_device(name: str) -> torch.device:
+    """Choose where to compute; ``auto`` takes a GPU when there is one.
+
+    Raises:
+        ResourceError: There is no such device.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ResourceError(f"device {name!r} is not available here", "use `device=cpu` or auto") from error
+    return device

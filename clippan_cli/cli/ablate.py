@@ -1,0 +1,35 @@
+"""``clippan ablate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clippan_cli.base.rerun import check_rerun
+from clippan_cli.cli.command import Call, command
+from clippan_cli.cli.params import Folder, Scenes
+from clippan_cli.cli.train import check_idle
+from clippan_cli.errors import UsageError
+from clippan_cli.training.options import AblateOptions
+
+_Table = Annotated[str, typer.Argument(metavar="losses|stage1|input|prompts", help="The table of the paper.")]
+
+
+@command
+def ablate(call: Call, *, table: _Table, scenes: Scenes, output: Folder, options: AblateOptions) -> None:
+    """Say what each part of CLIPPan is worth: train every line of a table of the paper, with several seeds.
+
+    DIR takes the table and all that is trained.
+    """
+    training = options.training
+    check_rerun(overwrite=training.overwrite, resume=training.resume)
+    if training.supervisor:
+        raise UsageError("`ablate` adapts supervisors of its own", "leave out `supervisor`")
+    check_idle(call, training)
+
+    from clippan_cli.training.ablate import ablate as run
+
+    with call.work() as (console, stop):
+        found = run(scenes, output, table, options, console, stop=stop)
+    call.show(found, "\n".join(found.lines()))

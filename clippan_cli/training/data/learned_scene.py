@@ -1,0 +1,48 @@
+"""A scene opened to be learned from: quietly, and by a few workers, for the training has the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from clippan_cli.base.geometry import Box
+from clippan_cli.base.listener import Deaf
+from clippan_cli.base.machine import Machine
+from clippan_cli.base.memory import Memory
+from clippan_cli.opening.options import SceneOptions
+from clippan_cli.opening.scene import Scene, open_scene
+from clippan_cli.opening.survey import common_box
+from clippan_cli.scene.find import SceneFiles
+from clippan_cli.scene.sensors import find_sensor
+
+_WORKERS = 2
+_MEMORY = 8 << 30
+_LARGEST = 1024
+
+
+@contextmanager
+def open_to_learn(files: SceneFiles, options: SceneOptions) -> Iterator[Scene]:
+    """Open a scene on the CPU.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    machine = Machine(torch.device("cpu"), _WORKERS, Memory(_MEMORY))
+    with open_scene(files, options, machine, Deaf()) as scene:
+        yield scene
+
+
+def check_sensor(options: SceneOptions) -> None:
+    """Refuse a sensor that does not exist, before each scene is left out for it.
+
+    Raises:
+        UsageError: There is no such sensor.
+    """
+    find_sensor(options.sensor, ())
+
+
+def middle_box(scene: Scene) -> Box:
+    """Return the MS window to learn from: the middle, where a rotated scene has no collar."""
+    return common_box(scene.pair).middle(_LARGEST)

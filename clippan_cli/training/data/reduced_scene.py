@@ -1,0 +1,95 @@
+"""A scene one scale down, where the measured MS is the truth, and crops of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from clippan_cli.base.geometry import Box
+from clippan_cli.base.listener import Listener
+from clippan_cli.errors import InputError
+from clippan_cli.fusion.moments import tile_moments
+from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
+from clippan_cli.opening.options import SceneOptions
+from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.wald import Reduced, reduce
+from clippan_cli.scene.find import SceneFiles
+from clippan_cli.training.data.draw import Draw
+from clippan_cli.training.data.learned_scene import middle_box, open_to_learn
+from clippan_cli.training.data.pairs import Batch
+
+_SIDE = 32
+_LEAST = 16
+
+
+@dataclass(frozen=True)
+class ReducedScene:
+    """A scene one scale down, and what is known of it as a whole.
+
+    Args:
+        pair: MS and PAN one scale down, and their truth.
+        traits: The scene's, as networks ask for them.
+    """
+
+    pair: Reduced
+    traits: Traits
+
+    def crop(self, draw: Draw) -> Batch:
+        """Cut out a random window."""
+        shape = self.pair.ms.shape[1:]
+        sides = [min(_SIDE, size) for size in shape]
+        corner = [draw.below(size - side + 1) for size, side in zip(shape, sides, strict=True)]
+        return self.batch(Box.at(corner, sides))
+
+    def batch(self, ms_box: Box) -> Batch:
+        """Cut out one window."""
+        pair, sampling = self.pair, self.pair.sampling
+        whole, fine = Box.whole(pair.ms.shape), Box.whole(pair.pan.shape)
+        pan_box = sampling.pan_box(ms_box, int(max(sampling.ratio) / 2), fine.shape)
+        ms, pan, truth = ms_box.cut(pair.ms, whole), pan_box.cut(pair.pan, fine), pan_box.cut(pair.truth, fine)
+        operators = Operators(sampling, pan_box, ms_box, device=ms.device)
+        low = Operators(sampling.common, pan_box, ms_box, device=ms.device).low_pass(pan)
+        context = as_context(self.traits, low[None], max(sampling.ratio))
+        return Batch(
+            ms=ms[None],
+            pan=pan[None, None],
+            ms_up=operators.up(ms)[None],
+            context=context,
+            operators=operators,
+            truth=truth[None],
+        )
+
+
+def reduce_scene(files: SceneFiles, options: SceneOptions, device: torch.device, hears: Listener) -> ReducedScene:
+    """Bring a scene one scale down.
+
+    Args:
+        files: Where it lies.
+        options: What is said of it.
+        device: Where it goes.
+        hears: Hears how large it is.
+
+    Raises:
+        InputError: It has gaps, or is too small.
+    """
+    with open_to_learn(files, options) as scene:
+        box, sampling, scale = middle_box(scene), scene.sampling, scene.known.scale
+        pan_box = sampling.pan_box(box, sampling.down_reach, scene.pair.pan.grid.shape)
+        window = scene.read(box, pan_box)
+    if window.ms_valid is not None or window.pan_valid is not None:
+        raise InputError(f"scene {files.name} has gaps where it was to be learned", "cut out a part without nodata")
+    least = int(_LEAST * max(sampling.ratio))
+    if min(box.shape) < least:
+        raise InputError(
+            f"scene {files.name}: MS of {box.shape[1]} × {box.shape[0]} px is too small to learn from",
+            f"it takes {least} px a side",
+        )
+    small = reduce(window.ms / scale, window.pan / scale, sampling.within(box, pan_box))
+    small = Reduced(small.ms.to(device), small.pan.to(device), small.truth.to(device), small.sampling)
+    hears.say(f"learning from {files.name}: {small.ms.shape[2]} × {small.ms.shape[1]} px one scale down")
+    whole = Box.whole(small.ms.shape)
+    operators = Operators(small.sampling, Box.whole(small.pan.shape), whole, device=device)
+    moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, whole)
+    traits = from_moments(moments, small.sampling)
+    return ReducedScene(small, Traits(*(value.to(small.ms) for value in traits)))

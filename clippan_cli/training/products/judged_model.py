@@ -1,0 +1,44 @@
+"""A model's folder, and how the model stands on the tiles kept aside: its table, its page, its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from clippan_cli.training.objectives.stage_two import FullResolution
+from clippan_cli.training.products.model import ModelProduct
+from clippan_cli.training.products.page import PICTURES, draw_page, draw_tile, pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedModel(ModelProduct):
+    """A model, and how it stands on the tiles kept aside.
+
+    Args:
+        task: What judges it.
+    """
+
+    task: FullResolution
+
+    def clear(self, folder: Path) -> None:
+        """See :meth:`Product.clear`."""
+        for path in pictures(folder):
+            path.unlink()
+
+    def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
+        """Show before, after and PAN as the training goes on, and write the page that holds them."""
+        draw_tile(*self.task.shown(net), folder / PICTURES / f"{done:06}.png")
+        draw_page(folder, {**self.task.beside, "model": {name: found[name] for name in self.task.checks}})
+
+    def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
+        """See :meth:`Product.write`."""
+        with torch.no_grad():
+            table = {**self.task.beside, "model": self.task.validate(net)}
+        draw_page(folder, table)
+        rounded = {name: {index: round(value, 4) for index, value in row.items()} for name, row in table.items()}
+        return super().write(folder, net, {**said, "held_out": rounded, "skipped": self.task.skipped})
