@@ -22,24 +22,25 @@ def list_models(json: Json = False) -> None:
 
     found = shipped()
     if json:
-        as_json({"models": [{**model.document, "folder": str(model.folder)} for model in found]})
+        as_json({"models": [model.plain() for model in found]})
         return
     for model in found:
         bands = "any bands" if model.bands is None else f"{model.bands} bands"
         low, high = model.ratios
-        weights = model.document.get("weights", 0)
-        typer.echo(f"{model.id}\t{model.network}\t{bands}\tratio {low:g}–{high:g}\t{weights:,} weights\t{model.folder}")
+        weights = f"{model.record.weights:,} weights"
+        typer.echo(f"{model.id}\t{model.network}\t{bands}\tratio {low:g}–{high:g}\t{weights}\t{model.folder}")
 
 
 @models.command("show")
 @guarded
 def show_model(name: _Name, json: Json = False) -> None:
     """The card of a model; with --json its record."""
-    from clippan_cli.modelstore.model import CARD, find_model
+    from clippan_cli.modelstore.model import find_model
+    from clippan_cli.modelstore.store import CARD
 
     model = find_model(name)
     if json:
-        as_json({**model.document, "folder": str(model.folder)})
+        as_json(model.plain())
         return
     card = model.folder / CARD
     typer.echo(card.read_text("utf-8").rstrip() if card.is_file() else f"{model.id} has no {CARD}")

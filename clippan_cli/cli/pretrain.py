@@ -98,8 +98,8 @@ def pretrain(
         resume=resume,
     )
     with Console((context.obj or 0) - quiet) as console, stopping() as stop:
-        document = run(output, options, console, stop)
+        trained = run(output, options, console, stop)
     if json:
-        as_json(document)
+        as_json(trained.plain())
     else:
-        typer.echo(document["output"])
+        typer.echo(trained.output)

@@ -147,6 +147,8 @@ def train(
     check_resume(overwrite=overwrite, resume=resume)
     _check(context, tune=tune, ablate=ablate, supervisor=supervisor, backbone=backbone)
 
+    from clippan_cli.training.loop.distributed import alone, is_first
+
     common: dict[str, Any] = {
         "iterations": iterations,
         "rate": rate,
@@ -159,12 +161,12 @@ def train(
     }
     with Console((context.obj or 0) - quiet) as console, stopping() as stop:
         if tune:
-            from clippan_cli.training.loop.distributed import alone
             from clippan_cli.training.options import TuneOptions
             from clippan_cli.training.tune import tune as run_tune
 
             alone("--tune")
-            document = run_tune(scenes, output, TuneOptions(init=init, tune=tune, angle=angle, **common), console, stop)
+            tuning = TuneOptions(init=init, tune=tune, angle=angle, **common)
+            document = run_tune(scenes, output, tuning, console, stop).plain()
         else:
             from clippan_cli.training.ablate import ablate as run_ablation
             from clippan_cli.training.ablate import as_lines
@@ -199,8 +201,8 @@ def train(
             if ablate:
                 document = run_ablation(scenes, output, ablate, options, seeds, console, stop)
             else:
-                document = run(scenes, output, options, console, stop)
-    if not document:
+                document = run(scenes, output, options, console, stop).plain()
+    if not is_first():
         return
     if json:
         as_json(document)

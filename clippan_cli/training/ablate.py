@@ -169,10 +169,10 @@ class _Bench:
             path = self._adapt(replace(line.adapting, seed=seed, device=options.device, resume=options.resume))
             supervisor = load_supervisor(path, encoder=self.encoder)
         place = self.folder / f"{line.name.replace(' ', '_')}-{seed}"
-        document = train_on(
+        trained = train_on(
             Ground(self.sites, self.encoder.side, supervisor), place, options, self.group, Deaf(), self.stop
         )
-        held: dict[str, dict[str, float]] = document["training"]["held_out"]
+        held = trained.record.training.held_out
         self.hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in _INDICES))
         return held
 

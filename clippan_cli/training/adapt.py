@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import torch
 
 from clippan_cli.base.device import choose_device
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.fusion.registry import method
+from clippan_cli.modelstore.records import SupervisorRecord, TrainingRecord
 from clippan_cli.modelstore.supervisor import RECORD
 from clippan_cli.supervision.encoder import UNTRAINED, Encoder
 from clippan_cli.supervision.projector import Projector, linear_map
@@ -23,7 +23,7 @@ from clippan_cli.training.data.surveyed_scenes import Site, names, open_sites
 from clippan_cli.training.data.tile_reader import TileStream, held_tiles
 from clippan_cli.training.loop.distributed import Group
 from clippan_cli.training.loop.steps import Loop, check_folder
-from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.stage_one import LOSSES, REFERENCE, Adapting, chosen_weights
 from clippan_cli.training.options import AdaptOptions
 from clippan_cli.training.products.supervisor import SupervisorProduct
@@ -40,7 +40,7 @@ def adapt(
     options: AdaptOptions | None = None,
     listener: Listener | None = None,
     stop: Event | None = None,
-) -> dict[str, Any]:
+) -> Trained[SupervisorRecord]:
     """Adapt CLIP to the types of images in the scenes.
 
     Args:
@@ -51,7 +51,7 @@ def adapt(
         stop: Set it to stop after the step in work; ``resume`` continues.
 
     Returns:
-        The supervisor's record.
+        The supervisor's folder and record.
 
     Raises:
         UsageError: An option means nothing.
@@ -75,7 +75,7 @@ def adapt(
 
 def adapt_on(
     sites: Sequence[Site], encoder: Encoder, folder: Path, options: AdaptOptions, hears: Listener, stop: Event
-) -> dict[str, Any]:
+) -> Trained[SupervisorRecord]:
     """One adaptation on scenes that are known; see :func:`adapt`."""
     weights = chosen_weights(options.losses, LOSSES)
     prompts = read_prompts(options.prompt, options.prompts)
@@ -91,7 +91,8 @@ def adapt_on(
     plain = {name: value for name, value in asdict(options).items() if name not in _ASIDE}
     key = {**plain, "losses": weights, "clip_sha256": encoder.sha256, "texts": prompts.texts, "scenes": names(sites)}
     schedule = Schedule(options.iterations, options.batch, options.rate, options.every)
-    return Loop(folder, net, task, SupervisorProduct(key, task), schedule, key, hears, stop).run(options.resume)
+    product = SupervisorProduct(TrainingRecord.of(key), task)
+    return Loop(folder, net, task, product, schedule, key, hears, stop).run(options.resume)
 
 
 def projector(kind: str, sites: Sequence[Site]) -> Projector:

@@ -14,13 +14,14 @@ from clippan_cli.base.device import choose_device
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.errors import UsageError
 from clippan_cli.modelstore.model import RECORD
+from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
 from clippan_cli.networks.registry import network
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.imagery import image_sources, pair_sources, procedural_sources
 from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.simulated_pairs import RATIOS, Source, make_batch
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
-from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import PretrainOptions
 from clippan_cli.training.products.model import ModelProduct
@@ -37,7 +38,7 @@ def pretrain(
     options: PretrainOptions | None = None,
     listener: Listener | None = None,
     stop: Event | None = None,
-) -> dict[str, Any]:
+) -> Trained[ModelRecord]:
     """Train a network on simulated pairs, and on real ones one scale down.
 
     Args:
@@ -47,7 +48,7 @@ def pretrain(
         stop: Set it to stop after the step in work; ``resume`` continues.
 
     Returns:
-        The model's record.
+        The model's folder and record.
 
     Raises:
         InputError: There is nothing to learn from.
@@ -81,7 +82,7 @@ def pretrain(
 
     counts = {name: len(found) for name, found in sources.items()}
     key = {**_key(options), **begun, "sources": counts}
-    recipe = {**_plain(options), **begun, "command": _command(folder, options), "sources": counts}
+    recipe = TrainingRecord.of({**_plain(options), **begun, "command": _command(folder, options), "sources": counts})
     lessons = _LESSONS.format(options.angle, options.consistency)
     product = ModelProduct(options.network, options.settings, (min(RATIOS), _LARGEST_RATIO), recipe, lessons)
     task = Supervised(draw, options.angle, options.consistency)

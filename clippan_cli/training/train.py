@@ -9,7 +9,6 @@ from threading import Event
 from typing import Any
 
 import torch
-from torch import nn
 
 from clippan_cli.base.device import choose_device
 from clippan_cli.base.listener import Deaf, Listener
@@ -17,6 +16,7 @@ from clippan_cli.errors import UsageError
 from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import DEFAULT, method
 from clippan_cli.modelstore.model import RECORD, Model
+from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
 from clippan_cli.modelstore.supervisor import RECORD as SUPERVISOR_RECORD
 from clippan_cli.modelstore.supervisor import load_supervisor, read_record
 from clippan_cli.networks.network import Network
@@ -28,7 +28,7 @@ from clippan_cli.training.data.surveyed_scenes import Site, names, open_sites
 from clippan_cli.training.data.tile_reader import TileStream, held_tiles
 from clippan_cli.training.loop.distributed import Group, joined
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder, discard
-from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.stage_one import chosen_weights
 from clippan_cli.training.objectives.stage_two import ANCHORS, LOSSES, FullResolution
 from clippan_cli.training.objectives.without_truth import (
@@ -57,7 +57,7 @@ def train(
     options: TrainOptions | None = None,
     listener: Listener | None = None,
     stop: Event | None = None,
-) -> dict[str, Any]:
+) -> Trained[ModelRecord]:
     """Train a network on tiles of real scenes at full resolution.
 
     Under torchrun, all processes train together; the first writes.
@@ -70,7 +70,7 @@ def train(
         stop: Set it to stop after the step in work; ``resume`` continues.
 
     Returns:
-        The model's record.
+        The model's folder and record.
 
     Raises:
         UsageError: An option means nothing.
@@ -151,7 +151,7 @@ def taught_by(options: TrainOptions, weights: Mapping[str, float], device: torch
 
 def train_on(
     ground: Ground, folder: Path, options: TrainOptions, group: Group, hears: Listener, stop: Event
-) -> dict[str, Any]:
+) -> Trained[ModelRecord]:
     """One training on ground that is known; see :func:`train`."""
     weights, sites, supervisor = loss_weights(options), ground.sites, ground.supervisor
     bands, ratio = len(sites[0].wavelengths), max(max(site.sampling.ratio) for site in sites)
@@ -166,7 +166,7 @@ def train_on(
     watched = supervisor.on(group.device) if supervisor is not None and weights["language"] else None
     task = FullResolution(stream, held, watched, weights, options, None if model is None else net)
     key = _key(options, weights, model, names(sites), watched)
-    recipe = {**key, "sources": {"scenes": len(sites)}, "command": _command(folder, options)}
+    recipe = TrainingRecord.of({**key, "sources": {"scenes": len(sites)}, "command": _command(folder, options)})
     words = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
     teaching = "off" if watched is None else f"CLIP {watched.encoder.name}, weights {watched.encoder.weights}"
     product = _Product(
@@ -275,11 +275,11 @@ class _Product(ModelProduct):
 
     task: FullResolution | None = None
 
-    def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
-        """See :class:`Product`."""
+    def judge(self, folder: Path, net: Network) -> TrainingRecord:
+        """See :class:`ModelProduct`."""
         assert self.task is not None
         with torch.no_grad():
             table = {**self.task.beside, "model": self.task.validate(net)}
         draw_page(folder, table)
         rounded = {name: {index: round(value, 4) for index, value in row.items()} for name, row in table.items()}
-        return super().write(folder, net, {**said, "held_out": rounded, "skipped": self.task.skipped})
+        return replace(self.recipe, held_out=rounded, skipped=self.task.skipped)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from clippan_cli.errors import InputError, UsageError
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
 from clippan_cli.modelstore.model import RECORD
+from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
 from clippan_cli.networks.network import Network
 from clippan_cli.opening.window import read_window
 from clippan_cli.physics.operators import Operators
@@ -26,7 +26,7 @@ from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.scenes import opened, wanted
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
-from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import TuneOptions
 from clippan_cli.training.products.model import ModelProduct
@@ -46,7 +46,7 @@ def tune(
     options: TuneOptions,
     listener: Listener | None = None,
     stop: Event | None = None,
-) -> dict[str, Any]:
+) -> Trained[ModelRecord]:
     """Tune a model on real scenes, one scale down: what it learns there it is trusted to know at full resolution.
 
     Args:
@@ -57,7 +57,7 @@ def tune(
         stop: Set it to stop after the step in work; ``resume`` continues.
 
     Returns:
-        The model's record.
+        The model's folder and record.
 
     Raises:
         InputError: There is no scene that can be used.
@@ -86,7 +86,7 @@ def tune(
     key = {**plain, "init": model.id, "init_sha256": model.sha256, "sources": {"scenes": len(lessons)}}
     words = " ".join(f"--{name} {value}" for name, value in plain.items() if name not in ("init", "seed"))
     command = f"clippan train --scenes SCENE --init {model.id} {words} --seed {options.seed} -o {folder.name}"
-    recipe = {**key, "batch": 1, "command": command}
+    recipe = TrainingRecord.of({**key, "batch": 1, "command": command})
     said = _LESSONS.format(model.id, options.tune, options.angle, options.consistency)
     product = ModelProduct(model.network, model.settings, model.ratios, recipe, said)
     task = Supervised(draw, options.angle, options.consistency)
