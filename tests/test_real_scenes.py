@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from clippan_cli import SharpenOptions, sharpen
 from clippan_cli.physics.operators import Operators
 from clippan_cli.scene.pair import open_pair
+from clippan_cli.sharpening.record import Record
 from tests.conftest import REAL
 
 SCENES = sorted(path.parent for path in REAL.glob("**/pan.tif")) if REAL.is_dir() else []
@@ -39,7 +39,7 @@ def test_sharpens(folder: Path, tmp_path: Path) -> None:
     assert (inconsistency(out, ms, pan, record) < bound * inconsistency(interpolated, ms, pan, record)).all()
 
 
-def inconsistency(path: Path, ms: str, pan: str, record: dict[str, Any]) -> NDArray[np.float64]:
+def inconsistency(path: Path, ms: str, pan: str, record: Record) -> NDArray[np.float64]:
     """Mean absolute difference, per band, of MS and the product seen through the sensor's MTF."""
     with rasterio.open(path) as made:
         fused = torch.from_numpy(made.read().astype("float64"))

@@ -19,5 +19,5 @@ def adapt(call: Call, *, scenes: Scenes, output: Folder, options: AdaptOptions) 
     from clippan_cli.training.adapt import adapt as run
 
     with call.work() as (console, stop):
-        document = run(scenes, output, options, console, stop)
-    call.show(document, document["output"])
+        trained = run(scenes, output, options, console, stop)
+    call.show(trained.plain(), trained.output)

@@ -6,62 +6,51 @@ from typing import Annotated
 
 import typer
 
-from clippan_cli.base.documents import as_json
-from clippan_cli.cli.console import guarded
+from clippan_cli.cli.command import Call, command
 
-Json = Annotated[bool, typer.Option("--json", envvar="CLIPPAN_JSON", help="Prints one JSON document on stdout.")]
-
-models = typer.Typer(help="The models that ship: list, show, verify.", no_args_is_help=True)
+models = typer.Typer(help="List, show and verify the models that ship.", no_args_is_help=True)
 
 _Name = Annotated[str, typer.Argument(metavar="ID|DIR", help="Id of a shipped model, or a model's folder.")]
+_Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID|DIR]…", help="Models to check; all that ship if none is given.")
+]
 
 
 @models.command("list")
-@guarded()
-def list_models(json: Json = False) -> None:
-    """One line for each model that ships."""
+@command
+def list_models(call: Call) -> None:
+    """Print one line for each model that ships."""
     from clippan_cli.modelstore.model import shipped
 
-    found = shipped()
-    if json:
-        typer.echo(as_json({"models": [{**model.document, "folder": str(model.folder)} for model in found]}))
-        return
-    for model in found:
+    lines = []
+    for model in shipped():
         bands = "any bands" if model.bands is None else f"{model.bands} bands"
-        low, high = model.ratios
-        weights = model.document.get("weights", 0)
-        typer.echo(f"{model.id}\t{model.network}\t{bands}\tratio {low:g}–{high:g}\t{weights:,} weights\t{model.folder}")
+        ratios = "ratio {:g}–{:g}".format(*model.ratios)
+        weights = f"{model.record.weights:,} weights"
+        lines.append("\t".join([model.id, model.network, bands, ratios, weights, str(model.folder)]))
+    call.show({"models": [model.plain() for model in shipped()]}, "\n".join(lines))
 
 
 @models.command("show")
-@guarded()
-def show_model(name: _Name, json: Json = False) -> None:
-    """The card of a model; with --json its record."""
-    from clippan_cli.modelstore.model import CARD, find_model
+@command
+def show_model(call: Call, *, name: _Name) -> None:
+    """Print the card of a model; with --json its record."""
+    from clippan_cli.modelstore.model import find_model
+    from clippan_cli.modelstore.store import CARD
 
     model = find_model(name)
-    if json:
-        typer.echo(as_json({**model.document, "folder": str(model.folder)}))
-        return
     card = model.folder / CARD
-    typer.echo(card.read_text("utf-8").rstrip() if card.is_file() else f"{model.id} has no {CARD}")
+    call.show(model.plain(), card.read_text("utf-8").rstrip() if card.is_file() else f"{model.id} has no {CARD}")
 
 
 @models.command("verify")
-@guarded()
-def verify_models(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID|DIR]…", help="Models to check; all that ship if none is given.")
-    ] = None,
-    json: Json = False,
-) -> None:
+@command
+def verify_models(call: Call, *, names: _Names = None) -> None:
     """Check that weights are what their record says (sha256), and that they load."""
     from clippan_cli.modelstore.model import find_model, shipped
 
     checked = [find_model(name) for name in names] if names else shipped()
     for model in checked:
         model.load()
-        if not json:
-            typer.echo(f"{model.id}\tok\tsha256 {model.sha256}")
-    if json:
-        typer.echo(as_json({"verified": [{"id": model.id, "sha256": model.sha256} for model in checked]}))
+    verified = [{"id": model.id, "sha256": model.sha256} for model in checked]
+    call.show({"verified": verified}, "\n".join(f"{model.id}\tok\tsha256 {model.sha256}" for model in checked))

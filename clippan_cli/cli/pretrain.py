@@ -19,5 +19,5 @@ def pretrain(call: Call, *, output: Folder, options: PretrainOptions) -> None:
     from clippan_cli.training.pretrain import pretrain as run
 
     with call.work() as (console, stop):
-        document = run(output, options, console, stop)
-    call.show(document, document["output"])
+        trained = run(output, options, console, stop)
+    call.show(trained.plain(), trained.output)

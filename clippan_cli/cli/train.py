@@ -38,12 +38,13 @@ def train(
     check_rerun(overwrite=options.overwrite, resume=options.resume)
     check_idle(call, options)
 
+    from clippan_cli.training.loop.distributed import is_first
     from clippan_cli.training.train import train as run
 
     with call.work() as (console, stop):
-        document = run(scenes, output, options, console, stop)
-    if document:
-        call.show(document, document["output"])
+        trained = run(scenes, output, options, console, stop)
+    if is_first():
+        call.show(trained.plain(), trained.output)
 
 
 def check_idle(call: Call, options: TrainOptions) -> None:

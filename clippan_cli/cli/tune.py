@@ -19,5 +19,5 @@ def tune(call: Call, *, scenes: Scenes, output: Folder, options: TuneOptions) ->
     from clippan_cli.training.tune import tune as run
 
     with call.work() as (console, stop):
-        document = run(scenes, output, options, console, stop)
-    call.show(document, document["output"])
+        trained = run(scenes, output, options, console, stop)
+    call.show(trained.plain(), trained.output)

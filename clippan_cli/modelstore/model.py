@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
-from clippan_cli.errors import ClippanError, ModelError, OutputError, UsageError
+from clippan_cli.base.documents import as_plain
+from clippan_cli.errors import ClippanError, ModelError, UsageError
+from clippan_cli.modelstore.records import ModelRecord, TrainingRecord, as_table
+from clippan_cli.modelstore.store import Store, digest, pack
 from clippan_cli.networks.network import Network
 from clippan_cli.networks.registry import NETWORKS, all_settings, network
 
-WEIGHTS, RECORD, CARD = "model.safetensors", "model.toml", "CARD.md"
+STORE = Store("model", ModelRecord)
+WEIGHTS, RECORD = STORE.weights, STORE.record
 
 _INSIDE, _BESIDE = Path(__file__).parents[1] / "models", Path(__file__).parents[2] / "models"
 
@@ -28,24 +25,46 @@ class Model:
     """A trained network, not loaded yet.
 
     Args:
-        id: Its name.
-        folder: Where it lies.
-        network: Name of the architecture.
-        settings: What the architecture was made with.
-        bands: MS bands it serves; None for any number.
-        ratios: Smallest and largest ratio it was made for.
-        sha256: Of the weights.
-        document: Everything that its record says.
+        folder: The folder where it lies.
+        record: Everything that is said of it there.
     """
 
-    id: str
     folder: Path
-    network: str
-    settings: dict[str, Any]
-    bands: int | None
-    ratios: tuple[float, float]
-    sha256: str
-    document: dict[str, Any]
+    record: ModelRecord
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        return self.record.id
+
+    @property
+    def network(self) -> str:
+        """The name of the architecture."""
+        return self.record.network
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the architecture was made with."""
+        return self.record.settings
+
+    @property
+    def bands(self) -> int | None:
+        """The number of MS bands it serves; None for any number."""
+        return self.record.bands or None
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """The smallest and the largest ratio it was made for."""
+        return self.record.ratios
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the weights."""
+        return self.record.sha256
+
+    def plain(self) -> dict[str, Any]:
+        """Turn it into what JSON can hold: the record, and the folder beside it."""
+        return {**as_plain(as_table(self.record)), "folder": str(self.folder)}
 
     def check_fit(self, bands: int, ratio: float) -> None:
         """Refuse a scene that the model was not made for.
@@ -71,28 +90,19 @@ class Model:
         Raises:
             ModelError: They are not what the record says.
         """
-        path = self.folder / WEIGHTS
-        try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise ModelError(f"cannot read {path}: {error.strerror}", "copy the model's folder again") from error
-        if found != self.sha256:
-            raise ModelError(
-                f"{path} is not what {RECORD} describes: sha256 {found[:12]}…, stated {self.sha256[:12]}…",
-                "the file is damaged or was changed; copy the model's folder again",
-            )
+        STORE.verify(self.folder, self.record)
 
     def load(self) -> Network:
-        """The network with its weights, in evaluation mode, on the CPU.
+        """Return the network with its weights, in evaluation mode, on the CPU.
 
         Raises:
             ModelError: The weights are damaged, or of another architecture.
         """
-        self.verify()
+        weights = STORE.load(self.folder, self.record)
         try:
             made = network(self.network, self.bands or 1, **self.settings)
-            made.load_state_dict(load_file(self.folder / WEIGHTS))
-        except (ClippanError, RuntimeError, TypeError, SafetensorError) as error:
+            made.load_state_dict(weights)
+        except (ClippanError, RuntimeError, TypeError) as error:
             raise ModelError(
                 f"the weights of model {self.id} do not fit {self.network} {self.settings}: "
                 f"{str(error).splitlines()[0]}",
@@ -102,13 +112,13 @@ class Model:
 
 
 def shipped() -> list[Model]:
-    """The models that come with the package."""
+    """List the models that come with the package."""
     home = _INSIDE if _INSIDE.is_dir() else _BESIDE
     return [read_model(path.parent) for path in sorted(home.glob(f"*/{RECORD}"))]
 
 
 def find_model(name: str) -> Model:
-    """A shipped model by its id, or any by its folder.
+    """Find a shipped model by its id, or any by its folder.
 
     Raises:
         UsageError: There is none.
@@ -135,23 +145,7 @@ def read_model(folder: Path) -> Model:
     Raises:
         ModelError: It cannot be read, lacks something, or names an unknown architecture.
     """
-    path = folder / RECORD
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-        low, high = document["ratios"]
-        model = Model(
-            str(document["id"]),
-            folder,
-            str(document["network"]),
-            dict(document["settings"]),
-            int(document["bands"]) or None,
-            (float(low), float(high)),
-            str(document["sha256"]),
-            document,
-        )
-    except (OSError, KeyError, TypeError, ValueError, ArithmeticError) as error:
-        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise ModelError(f"cannot use {path}: {what}", "copy the model's folder again") from error
+    model = Model(folder, STORE.read(folder))
     if model.network not in NETWORKS:
         raise ModelError(
             f"model {model.id} is of an unknown architecture, {model.network!r}", "known: " + ", ".join(NETWORKS)
@@ -166,51 +160,34 @@ def save_model(
     name: str,
     settings: Mapping[str, Any],
     ratios: tuple[float, float],
-    record: Mapping[str, Any],
+    training: TrainingRecord | None = None,
     card: str,
 ) -> Model:
-    """Write a model's folder; its record comes last, so that half a model is none.
+    """Write a model's folder.
 
     Args:
-        folder: Where; its name is the model's id.
+        folder: Where it shall lie; its name is the model's id.
         made: The network.
-        name: Of its architecture.
+        name: The name of its architecture.
         settings: What it was made with.
-        ratios: Smallest and largest ratio it is for.
-        record: Further tables of the record.
+        ratios: The smallest and the largest ratio it is for.
+        training: How it came about; None where there is nothing to say.
         card: The text of the card.
 
     Raises:
         OutputError: It cannot be written.
     """
-    weights = {key: value.detach().cpu().contiguous() for key, value in made.state_dict().items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECORD).unlink(missing_ok=True)
-        save_file(weights, folder / WEIGHTS)
-        document = {
-            "id": folder.resolve().name,
-            "network": name,
-            "settings": all_settings(name, settings),
-            "bands": 0 if made.any_bands else made.bands,
-            "ratios": list(ratios),
-            "weights": sum(value.numel() for value in weights.values()),
-            "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
-            **record,
-        }
-        (folder / CARD).write_text(card, "utf-8")
-        (folder / RECORD).write_text(tomli_w.dumps(_plain(document)), "utf-8")
-    except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"cannot write the model {folder}: {error}", "free some space, or choose another -o"
-        ) from error
+    state = made.state_dict()
+    weights = pack(state)
+    record = ModelRecord(
+        id=folder.resolve().name,
+        network=name,
+        settings=all_settings(name, settings),
+        bands=0 if made.any_bands else made.bands,
+        ratios=ratios,
+        weights=sum(value.numel() for value in state.values()),
+        sha256=digest(weights),
+        training=training or TrainingRecord(),
+    )
+    STORE.write(folder, weights, record, card)
     return read_model(folder)
-
-
-def _plain(value: Any) -> Any:
-    """What TOML can hold: no None, no tuples."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if not isinstance(value, float) or math.isfinite(value) else str(value)

@@ -209,8 +209,8 @@ class _Bench:
             supervisor = load_supervisor(path, encoder=self.room.encoder)
         place = self.folder / f"{line.name.replace(' ', '_')}-{seed}"
         ground = Ground(self.room.sites, self.room.encoder.side, supervisor)
-        document = train_on(ground, place, options, self.group, Deaf(), stop=self.stop)
-        held: dict[str, dict[str, float]] = document["training"]["held_out"]
+        trained = train_on(ground, place, options, self.group, Deaf(), stop=self.stop)
+        held = trained.record.training.held_out
         self.hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in _INDICES))
         return held
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity, spelled
 from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import method
+from clippan_cli.modelstore.records import SupervisorRecord, TrainingRecord
 from clippan_cli.modelstore.supervisor import RECORD
 from clippan_cli.scene.find import find_all
 from clippan_cli.supervision.encoder import UNTRAINED, Encoder
@@ -25,7 +25,7 @@ from clippan_cli.training.data.surveyed_scenes import Site, names, survey_scenes
 from clippan_cli.training.data.tile_reader import TileStream, held_tiles
 from clippan_cli.training.loop.distributed import Group, alone
 from clippan_cli.training.loop.steps import Loop, check_folder
-from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.stage_one import LOSSES, REFERENCE, Adapting, chosen_weights
 from clippan_cli.training.options import AdaptOptions, ClipOptions
 from clippan_cli.training.products.supervisor import SupervisorProduct
@@ -53,7 +53,7 @@ def adapt(
     options: AdaptOptions | None = None,
     listener: Listener | None = None,
     stop: Event | None = None,
-) -> dict[str, Any]:
+) -> Trained[SupervisorRecord]:
     """Adapt CLIP to the types of images in the scenes.
 
     Args:
@@ -64,7 +64,7 @@ def adapt(
         stop: Set it to stop after the step in work; ``resume`` continues.
 
     Returns:
-        The supervisor's record.
+        The supervisor's folder and record.
 
     Raises:
         UsageError: An option means nothing.
@@ -113,7 +113,9 @@ def stage_one_methods() -> dict[str, Method]:
     return {REFERENCE: method(REFERENCE)}
 
 
-def adapt_on(room: Classroom, folder: Path, options: AdaptOptions, hears: Listener, stop: Event) -> dict[str, Any]:
+def adapt_on(
+    room: Classroom, folder: Path, options: AdaptOptions, hears: Listener, stop: Event
+) -> Trained[SupervisorRecord]:
     """Adapt on scenes that are known; see :func:`adapt`."""
     sites, encoder = room.sites, room.encoder
     weights = chosen_weights(options.losses, LOSSES)
@@ -151,7 +153,7 @@ def adapt_on(room: Classroom, folder: Path, options: AdaptOptions, hears: Listen
         folder=folder,
         net=net,
         task=task,
-        product=SupervisorProduct({**key, "command": " ".join(words)}, task),
+        product=SupervisorProduct(TrainingRecord.of({**key, "command": " ".join(words)}), task),
         schedule=Schedule(options.iterations, options.batch, options.rate, options.every),
         key=key,
         hears=hears,

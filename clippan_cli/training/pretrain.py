@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity, spelled
 from clippan_cli.errors import UsageError
 from clippan_cli.modelstore.model import RECORD
+from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
 from clippan_cli.networks.registry import network
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.imagery import image_sources, pair_sources, procedural_sources
@@ -22,7 +22,7 @@ from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.simulated_pairs import RATIOS, Source, make_batch
 from clippan_cli.training.loop.distributed import alone
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
-from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import PretrainOptions
 from clippan_cli.training.products.model import ModelProduct
@@ -39,7 +39,7 @@ def pretrain(
     options: PretrainOptions | None = None,
     listener: Listener | None = None,
     stop: Event | None = None,
-) -> dict[str, Any]:
+) -> Trained[ModelRecord]:
     """Train a network on simulated pairs, and on real ones one scale down.
 
     Args:
@@ -49,7 +49,7 @@ def pretrain(
         stop: Set it to stop after the step in work; ``resume`` continues.
 
     Returns:
-        The model's record.
+        The model's folder and record.
 
     Raises:
         InputError: There is nothing to learn from.
@@ -92,7 +92,7 @@ def pretrain(
             network=options.network,
             settings=options.settings,
             ratios=(min(RATIOS), _LARGEST_RATIO),
-            recipe={**key, "command": " ".join(words)},
+            recipe=TrainingRecord.of({**key, "command": " ".join(words)}),
             lessons=_LESSONS.format(options.angle, options.consistency),
         ),
         schedule=Schedule(options.iterations, options.batch, options.rate, options.every),

@@ -17,6 +17,7 @@ from clippan_cli.errors import UsageError
 from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import ANCHORS, DEFAULT, method
 from clippan_cli.modelstore.model import RECORD, Model
+from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
 from clippan_cli.modelstore.supervisor import RECORD as SUPERVISOR_RECORD
 from clippan_cli.modelstore.supervisor import load_supervisor
 from clippan_cli.networks.network import Network
@@ -28,7 +29,7 @@ from clippan_cli.training.data.surveyed_scenes import Site, names, survey_scenes
 from clippan_cli.training.data.tile_reader import TileStream, held_tiles
 from clippan_cli.training.loop.distributed import Group, joined
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder, discard
-from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.stage_one import chosen_weights
 from clippan_cli.training.objectives.stage_two import LOSSES, FullResolution
 from clippan_cli.training.objectives.without_truth import DEGRADATIONS
@@ -48,7 +49,7 @@ def train(
     options: TrainOptions | None = None,
     listener: Listener | None = None,
     stop: Event | None = None,
-) -> dict[str, Any]:
+) -> Trained[ModelRecord]:
     """Train a network on tiles of real scenes at full resolution.
 
     Under torchrun, all processes train together; the first writes.
@@ -61,7 +62,7 @@ def train(
         stop: Set it to stop after the step in work; ``resume`` continues.
 
     Returns:
-        The model's record.
+        The model's folder and record.
 
     Raises:
         UsageError: An option means nothing.
@@ -184,7 +185,7 @@ class _Work:
             adapt_on(room, self._adapted, options.adapting(), self.hears, self.stop)
         self.group.wait()
 
-    def run(self, ground: Ground, weights: Mapping[str, float]) -> dict[str, Any]:
+    def run(self, ground: Ground, weights: Mapping[str, float]) -> Trained[ModelRecord]:
         """Train on ground that is known."""
         options, sites, supervisor = self.options, ground.sites, ground.supervisor
         bands, ratio = len(sites[0].wavelengths), max(max(site.sampling.ratio) for site in sites)
@@ -209,7 +210,7 @@ class _Work:
             network=options.backbone or (model.network if model else ""),
             settings=options.settings if model is None else model.settings,
             ratios=_ratios(sites) if model is None else model.ratios,
-            recipe={**key, "sources": {"scenes": len(sites)}, "command": " ".join(words)},
+            recipe=TrainingRecord.of({**key, "sources": {"scenes": len(sites)}, "command": " ".join(words)}),
             lessons=_lessons(options, weights, watched),
             task=task,
         )
@@ -249,7 +250,7 @@ class _Work:
 
 def train_on(
     ground: Ground, folder: Path, options: TrainOptions, group: Group, hears: Listener, *, stop: Event
-) -> dict[str, Any]:
+) -> Trained[ModelRecord]:
     """Train on ground that is known; see :func:`train`."""
     work = _Work(folder=folder, options=options, group=group, hears=hears, stop=stop)
     return work.run(ground, loss_weights(options))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity, spelled
 from clippan_cli.errors import UsageError
 from clippan_cli.modelstore.model import RECORD
+from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
 from clippan_cli.networks.network import Network
 from clippan_cli.scene.find import find_all
 from clippan_cli.training.data.draw import Draw
@@ -20,7 +20,7 @@ from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.reduced_scene import reduce_scene
 from clippan_cli.training.loop.distributed import alone
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
-from clippan_cli.training.loop.task import Schedule
+from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import TuneOptions
 from clippan_cli.training.products.model import ModelProduct
@@ -38,7 +38,7 @@ def tune(
     options: TuneOptions | None = None,
     listener: Listener | None = None,
     stop: Event | None = None,
-) -> dict[str, Any]:
+) -> Trained[ModelRecord]:
     """Tune a model on real scenes, one scale down: what it learns there it is trusted to know at full resolution.
 
     Args:
@@ -49,7 +49,7 @@ def tune(
         stop: Set it to stop after the step in work; ``resume`` continues.
 
     Returns:
-        The model's record.
+        The model's folder and record.
 
     Raises:
         InputError: There is no scene that can be used.
@@ -79,7 +79,7 @@ def tune(
     begun = {"init": model.id, "init_sha256": model.sha256, "sources": {"scenes": len(lessons)}}
     key = {**identity(options), **begun}
     words = ["clippan tune --scenes SCENES -o", folder.resolve().name, *spelled(options)]
-    recipe = {**key, "batch": 1, "command": " ".join(words)}
+    recipe = TrainingRecord.of({**key, "batch": 1, "command": " ".join(words)})
     said = _LESSONS.format(model.id, options.weights, options.angle, options.consistency)
     loop = Loop(
         folder=folder,

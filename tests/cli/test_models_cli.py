@@ -25,7 +25,10 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_models() -> None:
     assert call("models", "list").stdout.startswith("injector-2\tinjector\tany bands\tratio 2–8\t64,744 weights")
-    assert json.loads(call("models", "list", "--json").stdout)["models"][0]["id"] == "injector-2"
+    (listed,) = json.loads(call("models", "list", "--json").stdout)["models"]
+    assert listed == json.loads(call("models", "show", "injector-2", "--json").stdout)
+    assert {"id", "network", "bands", "ratios", "weights", "sha256", "settings", "training", "folder"} == set(listed)
+    assert (listed["id"], listed["training"]["options"]["iterations"]) == ("injector-2", 12_000)
     assert "How it was trained" in call("models", "show", "injector-2").stdout
     assert "\tok\tsha256 " in call("models", "verify").stdout
     refused(call("models", "show", "nothing"), 2, "no method or model 'nothing'")

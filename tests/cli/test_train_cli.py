@@ -35,7 +35,7 @@ def test_adapt_train_and_sharpen(make_scene: MakeScene, tmp_path: Path, tiny_cli
     result = call("train", "--scenes", place, "-o", model, "--supervisor", supervisor, *common, "--json", "-q")
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
-    assert document["training"]["prompt"] == "wald"
+    assert document["training"]["options"]["prompt"] == "wald"
     assert "--supervisor supervisor" in document["training"]["command"]
     result = call("sharpen", scene.ms, scene.pan, "-o", scene.out, "--model", model, "--no-guard", "--json", "-q")
     assert json.loads(result.stdout)["method_used"] == "model"

@@ -262,7 +262,7 @@ def test_a_bad_model_gives_way(make_scene: MakeScene, tmp_path: Path) -> None:
     for weight in made.parameters():
         torch.nn.init.normal_(weight, std=0.5)
     size = {"widths": (4, 4)}
-    save_model(tmp_path / "bad", made, name="pnn", settings=size, ratios=(2, 8), record={}, card="")
+    save_model(tmp_path / "bad", made, name="pnn", settings=size, ratios=(2, 8), card="")
     scene = make_scene(size=48)
     options = SharpenOptions(model=str(tmp_path / "bad"), overwrite=True)
     record = sharpen([scene.ms], scene.pan, scene.out, options)
@@ -279,7 +279,7 @@ def test_a_bad_model_gives_way(make_scene: MakeScene, tmp_path: Path) -> None:
 def test_models_refuse_what_they_are_not_for(make_scene: MakeScene, tmp_path: Path) -> None:
     made = network("pnn", 3, widths=(4, 4))
     size = {"widths": (4, 4)}
-    model = save_model(tmp_path / "three", made, name="pnn", settings=size, ratios=(2, 8), record={}, card="")
+    model = save_model(tmp_path / "three", made, name="pnn", settings=size, ratios=(2, 8), card="")
     scene = make_scene(size=40)
     with pytest.raises(ModelError, match="for 3 bands, MS has 4"):
         sharpen([scene.ms], scene.pan, scene.out, SharpenOptions(model=str(tmp_path / "three")))

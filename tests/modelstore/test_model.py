@@ -7,6 +7,7 @@ import torch
 
 from clippan_cli.errors import ClippanError, ModelError, OutputError, UsageError
 from clippan_cli.modelstore import model as on_disk
+from clippan_cli.modelstore import store
 from clippan_cli.modelstore.model import Model, find_model, read_model, save_model, shipped
 from clippan_cli.networks.registry import network
 
@@ -19,7 +20,7 @@ def saved(tmp_path: Path) -> Model:
     for weight in made.parameters():
         torch.nn.init.normal_(weight)
     size = {"widths": (6, 4)}
-    return save_model(tmp_path / "small", made, name="pnn", settings=size, ratios=(2, 6), record={}, card="# small")
+    return save_model(tmp_path / "small", made, name="pnn", settings=size, ratios=(2, 6), card="# small")
 
 
 def edit(model: Model, old: str, new: str) -> Path:
@@ -44,7 +45,7 @@ def test_comes_back_as_it_was(saved: Model) -> None:
 def test_defaults_are_remembered(tmp_path: Path) -> None:
     """A default that changes later must not change what an old model is."""
     made = network("injector", 1)
-    model = save_model(tmp_path / "m", made, name="injector", settings={}, ratios=(2, 8), record={}, card="")
+    model = save_model(tmp_path / "m", made, name="injector", settings={}, ratios=(2, 8), card="")
     assert model.settings == {"width": 32, "blocks": 3}
     assert model.bands is None
 
@@ -54,7 +55,7 @@ def test_what_ships_is_sound_and_small() -> None:
     assert found
     for model in found:
         assert not model.load().training
-        assert (model.folder / on_disk.CARD).is_file()
+        assert (model.folder / store.CARD).is_file()
         assert sum(path.stat().st_size for path in model.folder.iterdir()) < 4 << 20
 
 
@@ -80,7 +81,7 @@ def test_weights_of_another_architecture_are_refused(saved: Model) -> None:
     [
         ('network = "pnn"', 'network = "resnet"', "unknown architecture, 'resnet'"),
         ("bands = 3", "", "it has no 'bands'"),
-        ("bands = 3", 'bands = "many"', "invalid literal"),
+        ("bands = 3", 'bands = "many"', r"Expected `int`, got `str` - at `\$.bands`"),
         ('id = "small"', "id = small", "Invalid value"),
     ],
 )
@@ -109,7 +110,7 @@ def test_a_full_disk_leaves_no_model(saved: Model, monkeypatch: pytest.MonkeyPat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(on_disk, "save_file", full)
+    monkeypatch.setattr(store, "replace_file", full)
     with pytest.raises(OutputError, match="No space left"):
-        save_model(saved.folder, network("pnn", 3), name="pnn", settings={}, ratios=(2, 6), record={}, card="")
+        save_model(saved.folder, network("pnn", 3), name="pnn", settings={}, ratios=(2, 6), card="")
     assert not (saved.folder / on_disk.RECORD).exists()

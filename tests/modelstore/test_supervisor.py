@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import tomli_w
 import torch
 
 from clippan_cli.errors import ModelError, UsageError
+from clippan_cli.modelstore.records import TrainingRecord, as_table
 from clippan_cli.modelstore.supervisor import load_supervisor, read_record, save_supervisor
 from clippan_cli.supervision.encoder import Encoder
 from clippan_cli.supervision.projector import Projector, linear_map
@@ -31,7 +33,7 @@ def test_the_gradient_reaches_every_fused_pixel(made: Supervisor) -> None:
 
 
 def test_it_looks_at_its_own_bands_only(made: Supervisor, tmp_path: Path) -> None:
-    save_supervisor(tmp_path / "s", made, {})
+    save_supervisor(tmp_path / "s", made)
     again = load_supervisor(tmp_path / "s")
     again.check_fit("a", (490.0, None, 670.0, 830.0))
     with pytest.raises(UsageError, match="looks at 4 bands, a has 3"):
@@ -54,8 +56,8 @@ def test_large_tiles_are_cut_and_small_ones_enlarged(made: Supervisor) -> None:
 def test_from_disk_it_says_the_same(made: Supervisor, tmp_path: Path) -> None:
     for weight in made.parameters():
         weight.data += 0.05 * torch.randn_like(weight)
-    document = save_supervisor(tmp_path / "s", made, {"training": {"iterations": 3}})
-    assert document["bands"] == 4
+    record = save_supervisor(tmp_path / "s", made, TrainingRecord(options={"iterations": 3}), {"cosine": 0.5})
+    assert (record.bands, record.training.options, record.held_out) == (4, {"iterations": 3}, {"cosine": 0.5})
     again = load_supervisor(tmp_path / "s")
     tiles = torch.rand(2, 4, 64, 64), torch.rand(2, 4, 64, 64), torch.rand(2, 1, 64, 64)
     assert torch.allclose(again.directional(*tiles), made.directional(*tiles).detach(), atol=1e-5)
@@ -66,12 +68,12 @@ def test_what_cannot_be_used(made: Supervisor, tmp_path: Path) -> None:
     folder = tmp_path / "s"
     with pytest.raises(UsageError, match="no supervisor in"):
         load_supervisor(folder)
-    document = save_supervisor(folder, made, {})
-    other = dict(document, clip={**document["clip"], "sha256": "0" * 64})
-    (folder / "supervisor.toml").write_text(tomli_w.dumps(other))
+    record = save_supervisor(folder, made)
+    other = replace(record, clip=replace(record.clip, sha256="0" * 64))
+    (folder / "supervisor.toml").write_text(tomli_w.dumps(as_table(other)))
     with pytest.raises(ModelError, match="was adapted to another CLIP"):
         load_supervisor(folder)
-    save_supervisor(folder, made, {})
+    save_supervisor(folder, made)
     weights = folder / "supervisor.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(ModelError, match="is not what supervisor"):

@@ -18,7 +18,7 @@ from clippan_cli.errors import ResourceError
 from clippan_cli.fusion.registry import METHODS
 from clippan_cli.metrics.reference import ergas
 from clippan_cli.sharpening.quantiser import Changes, Quantiser
-from clippan_cli.sharpening.record import Record
+from clippan_cli.sharpening.record import Explanation, Record
 from tests.conftest import PLACE, Made, read, write
 
 MakeScene = Callable[..., Made]
@@ -280,7 +280,7 @@ def test_explain_does_nothing(make_scene: MakeScene) -> None:
     assert sorted(scene.folder.iterdir()) == before
     assert document.plan.method == "injector-2"
     assert document.geometry.ratio == (4, 4)
-    json.dumps(document)
+    assert from_plain(Explanation, json.loads(as_json(document))) == document
 
 
 def test_too_little_memory_is_said_before_the_work(make_scene: MakeScene) -> None:

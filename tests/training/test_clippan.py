@@ -78,13 +78,13 @@ def test_a_supervisor_learns_the_types(
     scene: Made, tmp_path: Path, learning: AdaptOptions, training: TrainOptions
 ) -> None:
     options = replace(learning, iterations=40, every=40, batch=4, rate=3e-3)
-    record = adapt([str(scene.folder)], tmp_path / "s", options)
-    assert record["held_out"]["type_accuracy"] > 0.45
+    record = adapt([str(scene.folder)], tmp_path / "s", options).record
+    assert record.held_out["type_accuracy"] > 0.45
     made = load_supervisor(tmp_path / "s")
     assert made.bands == 4
     # What it has learned tells a fusion from an interpolation.
     trained = replace(training, supervisor=str(tmp_path / "s"), iterations=1)
-    held = train([str(scene.folder)], tmp_path / "m", trained)["training"]["held_out"]
+    held = train([str(scene.folder)], tmp_path / "m", trained).record.training.held_out
     assert held["gsa"]["validation_language"] < held["exp"]["validation_language"]
     (row,) = rows(tmp_path / "s")
     assert {"type", "scene", "fusion", "type_accuracy", "retrieval", "cosine"} <= set(row)
@@ -102,7 +102,7 @@ def test_an_adaptation_that_was_stopped_ends_the_same(scene: Made, tmp_path: Pat
             replace(learning, clip=replace(learning.clip, prompt="khan"), resume=True),
         )
     parts = adapt([str(scene.folder)], tmp_path / "parts", replace(learning, resume=True))
-    assert parts["sha256"] == whole["sha256"]
+    assert parts.record.sha256 == whole.record.sha256
 
 
 def test_losses_of_stage_one_can_be_switched_off(scene: Made, tmp_path: Path, learning: AdaptOptions) -> None:
@@ -133,16 +133,16 @@ def test_every_distortion_is_one() -> None:
 
 def test_training_from_nothing_to_a_sharp_image(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
     said = Said()
-    record = train([str(scene.folder)], tmp_path / "m", training, said)
+    record = train([str(scene.folder)], tmp_path / "m", training, said).record
     assert any("adapting one to these scenes first" in line for line in said.lines)
-    assert set(record["training"]["held_out"]) == {"exp", "mtf-glp-hpm-r", "gsa", "model"}
+    assert set(record.training.held_out) == {"exp", "mtf-glp-hpm-r", "gsa", "model"}
     assert "language" in rows(tmp_path / "m")[0]
     assert (tmp_path / "m" / "training.html").read_text().count("<img") == 3
     again = replace(training, iterations=3, every=3, overwrite=True, supervisor="none")
     train([str(scene.folder)], tmp_path / "m", again)
     assert [path.stem for path in (tmp_path / "m" / "pictures").iterdir()] == ["000003"]
     done = sharpen([scene.ms], scene.pan, scene.out, SharpenOptions(model=str(tmp_path / "m"), guard=False))
-    assert done["method_used"] == "m"
+    assert done.method_used == "m"
     # Nobody needs CLIP to sharpen.
     assert not any("clip" in name.lower() for name in weights(tmp_path / "m"))
 
@@ -170,9 +170,9 @@ def test_the_language_loss_moves_the_weights(scene: Made, tmp_path: Path, traini
 
 def test_going_on_from_a_model(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
     options = replace(training, init="injector-2", backbone=None, settings={}, supervisor="none", rate=1e-5)
-    record = train([str(scene.folder)], tmp_path / "m", options)
-    assert record["training"]["init"] == "injector-2"
-    held = record["training"]["held_out"]
+    record = train([str(scene.folder)], tmp_path / "m", options).record
+    assert record.training.init == "injector-2"
+    held = record.training.held_out
     assert held["model"]["d_rho"] == pytest.approx(held["init"]["d_rho"], abs=0.02)
     assert not (tmp_path / "m" / "supervisor").exists()
     assert find_model(str(tmp_path / "m")).bands is None
@@ -182,8 +182,8 @@ def test_the_best_is_kept(scene: Made, tmp_path: Path, training: TrainOptions, m
     scores = iter([1.0, 2.0, 3.0])
     monkeypatch.setattr(stage_two.FullResolution, "score", lambda *_: next(scores))
     options = replace(training, supervisor="none", iterations=6)
-    record = train([str(scene.folder)], tmp_path / "m", options)
-    assert record["training"]["best_iteration"] == 2
+    record = train([str(scene.folder)], tmp_path / "m", options).record
+    assert record.training.best_iteration == 2
 
 
 def test_a_loss_that_is_not_finite_says_where(
@@ -297,8 +297,12 @@ def test_two_processes_train_as_one(scene: Made, tmp_path: Path, training: Train
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     group = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    both = [subprocess.Popen([sys.executable, *words], env={**group, "RANK": str(rank)}) for rank in (0, 1)]
-    assert [process.wait(300) for process in both] == [0, 0]
+    both = [
+        subprocess.Popen([sys.executable, *words], env={**group, "RANK": rank}, stdout=subprocess.PIPE, text=True)
+        for rank in "01"
+    ]
+    assert [process.communicate(timeout=300)[0] for process in both] == [f"{tmp_path / 'two'}\n", ""]
+    assert [process.returncode for process in both] == [0, 0]
     for one, two in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
         for name in ("spectral", "quality", "gradient"):
             assert float(two[name]) == pytest.approx(float(one[name]), abs=2e-4), name

@@ -5,17 +5,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from clippan_cli import SharpenOptions, sharpen
+from clippan_cli.base.files import replace_file
 from clippan_cli.base.listener import Deaf
 from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, OutputError, ResourceError, UsageError
 from clippan_cli.modelstore.model import find_model
+from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
 from clippan_cli.networks.network import Network
 from clippan_cli.networks.registry import network
 from clippan_cli.training.data import simulated_pairs as samples
@@ -90,10 +90,10 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) 
         pretrain(tmp_path / "parts", SMALL)
     with pytest.raises(ModelError, match=r"another rate: 0\.01, not 0\.02"):
         pretrain(tmp_path / "parts", replace(SMALL, rate=0.02, resume=True))
-    record = pretrain(tmp_path / "parts", replace(SMALL, resume=True))
+    record = pretrain(tmp_path / "parts", replace(SMALL, resume=True)).record
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert [row["iteration"] for row in rows(tmp_path / "parts")] == ["2", "4", "6"]
-    assert record["training"]["iterations"] == 6
+    assert record.training.options["iterations"] == 6
     assert not (tmp_path / "parts" / loops.STATE).exists()
     assert (tmp_path / "parts" / "CARD.md").stat().st_size > 100
 
@@ -102,7 +102,7 @@ def test_a_finished_training_is_not_begun_again(tmp_path: Path) -> None:
     first = pretrain(tmp_path / "m", replace(SMALL, iterations=2))
     said = Said()
     again = pretrain(tmp_path / "m", replace(SMALL, iterations=2, resume=True), said)
-    assert again["sha256"] == first["sha256"]
+    assert again == first
     assert said.lines[-1].endswith("is complete already")
     with pytest.raises(ModelError, match="another iterations: 2, not 3"):
         pretrain(tmp_path / "m", replace(SMALL, iterations=3, resume=True))
@@ -111,9 +111,9 @@ def test_a_finished_training_is_not_begun_again(tmp_path: Path) -> None:
 def test_going_on_from_a_model(tmp_path: Path) -> None:
     short = replace(SMALL, iterations=2)
     pretrain(tmp_path / "a", short)
-    record = pretrain(tmp_path / "b", replace(short, init=str(tmp_path / "a"), settings={}))
-    assert record["training"]["init"] == "a"
-    assert record["settings"] == {"width": 8, "blocks": 1}
+    record = pretrain(tmp_path / "b", replace(short, init=str(tmp_path / "a"), settings={})).record
+    assert record.training.init == "a"
+    assert record.settings == {"width": 8, "blocks": 1}
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     with pytest.raises(UsageError, match="cannot go on from itself"):
         pretrain(tmp_path / "a", replace(short, init=str(tmp_path / "a"), overwrite=True))
@@ -151,9 +151,9 @@ def test_images_and_scenes(tmp_path: Path, make_scene: MakeScene) -> None:
     options = replace(SMALL, iterations=1, images=(str(tmp_path / "photos"),), scenes=(str(tmp_path),), procedural=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("clippan_cli.training.data.imagery.SIDE", 64)
-        record = pretrain(tmp_path / "m", options, said)
-    assert record["training"]["sources"] == {"images": 1, "scenes": 1}
-    assert "--images photos" in record["training"]["command"]
+        record = pretrain(tmp_path / "m", options, said).record
+    assert record.training.sources == {"images": 1, "scenes": 1}
+    assert "--images photos" in (record.training.command or "")
     assert [line.split(" is left out")[0].rsplit("/", 1)[1] for line in said.lines if "left out" in line] == [
         "broken.jpg",
         "small.tif",
@@ -164,7 +164,7 @@ def test_fixed_numbers_of_bands(tmp_path: Path) -> None:
     options = replace(SMALL, network="pnn", settings={"widths": (4, 4)}, iterations=1)
     with pytest.raises(UsageError, match="pnn serves one number of bands"):
         pretrain(tmp_path / "m", options)
-    assert pretrain(tmp_path / "m", replace(options, bands=3))["bands"] == 3
+    assert pretrain(tmp_path / "m", replace(options, bands=3)).record.bands == 3
 
 
 def test_nothing_to_learn_from(tmp_path: Path) -> None:
@@ -190,16 +190,15 @@ def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_file = save_file
     calls = []
 
-    def sometimes(*parts: Any) -> None:
+    def sometimes(path: Path, content: bytes) -> None:
         calls.append(0)
         if len(calls) == 2:
             raise OSError(28, "No space left on device")
-        write_file(*parts)
+        replace_file(path, content)
 
-    monkeypatch.setattr(state, "save_file", sometimes)
+    monkeypatch.setattr(state, "replace_file", sometimes)
     with pytest.raises(OutputError, match="No space left"):
         pretrain(tmp_path / "m", SMALL)
     said = Said()
@@ -228,14 +227,16 @@ class _Scarce(Supervised):
         return super().losses(net, sample)
 
 
-def loop(kind: type[Supervised], folder: Path, draw: Callable[[int, int], Batch], hears: Said, batch: int) -> Loop:
+def loop(
+    kind: type[Supervised], folder: Path, draw: Callable[[int, int], Batch], hears: Said, batch: int
+) -> Loop[ModelRecord]:
     settings = {"width": 8, "blocks": 1}
     net: Network = network("injector", 1, **settings)
     return Loop(
         folder=folder,
         net=net,
         task=kind(draw, 1.0, 2),
-        product=ModelProduct(network="injector", settings=settings, ratios=(2, 8), recipe={}, lessons=""),
+        product=ModelProduct(network="injector", settings=settings, ratios=(2, 8), recipe=TrainingRecord(), lessons=""),
         schedule=Schedule(2, batch, 1e-3, 2),
         key={},
         hears=hears,
@@ -282,13 +283,13 @@ def test_one_shot(tmp_path: Path, make_scene: MakeScene, way: str) -> None:
     for name in ("ms.tif", "pan.tif"):
         (tmp_path / name).rename(tmp_path / "scene" / name)
     options = TuneOptions(weights=way, iterations=20, every=10)
-    record = tune([str(tmp_path / "scene")], tmp_path / "tuned", options)
+    record = tune([str(tmp_path / "scene")], tmp_path / "tuned", options).record
     table = rows(tmp_path / "tuned")
     assert float(table[-1]["validation_error"]) < float(table[0]["validation_error"]) * 1.02
     before, after = find_model("injector-2").load().state_dict(), weights(tmp_path / "tuned")
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == ({"head"} if way == "freeze" else {"band", "pan", "entry", "traits", "blocks", "head", "basis"})
-    assert record["training"]["init"] == "injector-2"
+    assert record.training.init == "injector-2"
 
 
 def test_one_shot_refuses(tmp_path: Path, make_scene: MakeScene) -> None:

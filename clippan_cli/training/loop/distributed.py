@@ -77,6 +77,11 @@ def alone(what: str) -> None:
         raise UsageError(f"{what} works in one process", "start it without torchrun")
 
 
+def is_first() -> bool:
+    """Tell whether this process is alone, or the first of those that torchrun started."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ["RANK"] == "0"
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Group]:
     """The group that torchrun has set up, or a process alone.

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from clippan_cli.base.files import replace_file
+from clippan_cli.base.identity import Key, check_same
 from clippan_cli.errors import ModelError, OutputError
+from clippan_cli.modelstore.store import pack
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -38,10 +39,10 @@ def save_state(
     net: nn.Module,
     mean: nn.Module,
     optimiser: torch.optim.Optimizer,
-    key: dict[str, Any],
+    key: Key,
     best: Best | None = None,
 ) -> None:
-    """Write beside, then rename.
+    """Write the checkpoint, whole or not at all.
 
     Raises:
         OutputError: It cannot be written.
@@ -51,24 +52,21 @@ def save_state(
     for name, weight in net.named_parameters():
         # A weight that no sample has needed yet has no state.
         tensors |= {f"{moment}.{name}": value for moment, value in optimiser.state[weight].items()}
-    document = {"iteration": str(iteration), "key": json.dumps(key, sort_keys=True)}
+    document = {"iteration": str(iteration), "key": json.dumps(dict(key), sort_keys=True)}
     if best is not None:
         tensors |= {f"best.{name}": value for name, value in best.weights.items()}
         document |= {"best": json.dumps([best.score, best.iteration])}
-    working = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, working, document)
-        working.replace(path)
-    except (OSError, SafetensorError) as error:
-        working.unlink(missing_ok=True)
+        replace_file(path, pack(tensors, document))
+    except OSError as error:
         raise OutputError(
             f"cannot write the checkpoint {path}: {error}", "free some space; --resume continues from the last one"
         ) from error
 
 
 def load_state(
-    path: Path, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, key: dict[str, Any]
+    path: Path, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, key: Key
 ) -> tuple[int, Best | None]:
     """Continue where :func:`save_state` left; the iteration, and the best net so far.
 
@@ -79,7 +77,7 @@ def load_state(
         with safe_open(path, "pt") as file:
             document = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        check_key(json.loads(document["key"]), key, path)
+        check_same(json.loads(document["key"]), key, str(path), ModelError)
         for prefix, module in (("net.", net), ("mean.", mean)):
             module.load_state_dict(_part(tensors, prefix))
         iteration = int(document["iteration"])
@@ -97,18 +95,3 @@ def load_state(
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def check_key(former: dict[str, Any], key: dict[str, Any], path: Path) -> None:
-    """Compare what two parts of a training must have in common.
-
-    Raises:
-        ModelError: They differ, and in what.
-    """
-    ours = json.loads(json.dumps({name: value for name, value in key.items() if value is not None}))
-    for name, value in ours.items():
-        if former.get(name) != value:
-            raise ModelError(
-                f"{path} was written with another {name}: {former.get(name)}, not {value}",
-                "resume with the same options and data, or start again with --overwrite",
-            )

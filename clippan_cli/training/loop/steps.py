@@ -7,23 +7,24 @@ import csv
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Generic
 
 import torch
 from torch import nn
 
 from clippan_cli import __version__
+from clippan_cli.base.identity import Key, check_same
 from clippan_cli.base.listener import Listener
 from clippan_cli.base.memory import Memory
 from clippan_cli.errors import Interrupted, ModelError, OutputError, ResourceError, UsageError
 from clippan_cli.modelstore.model import Model, find_model
 from clippan_cli.training.loop.curves import draw_curves
 from clippan_cli.training.loop.distributed import Group
-from clippan_cli.training.loop.state import Best, check_key, load_state, save_state
-from clippan_cli.training.loop.task import Product, Schedule, Task
+from clippan_cli.training.loop.state import Best, load_state, save_state
+from clippan_cli.training.loop.task import Product, Record, Run, Schedule, Task, Trained
 
 LOG, CURVES, STATE = "training.csv", "training.png", "training.safetensors"
 
@@ -34,7 +35,7 @@ _EMA = 0.999
 _MEMORY = 8 << 30
 
 
-class Loop:
+class Loop(Generic[Record]):
     """One training.
 
     Args:
@@ -55,15 +56,15 @@ class Loop:
         folder: Path,
         net: nn.Module,
         task: Task,
-        product: Product,
+        product: Product[Record],
         schedule: Schedule,
-        key: Mapping[str, Any],
+        key: Key,
         hears: Listener,
         stop: Event,
         group: Group | None = None,
     ) -> None:
         self._folder, self._net, self._task, self._product = folder, net, task, product
-        self._schedule, self._key, self._hears, self._stop = schedule, dict(key), hears, stop
+        self._schedule, self._key, self._hears, self._stop = schedule, key, hears, stop
         self._group = group or Group()
         self._device = next(net.parameters()).device
         self._mean = copy.deepcopy(net)
@@ -72,21 +73,21 @@ class Loop:
         self._optimiser = torch.optim.AdamW(self._weights, schedule.rate, _BETAS, weight_decay=_DECAY)
         self._batch = schedule.batch
 
-    def run(self, resume: bool) -> dict[str, Any]:
+    def run(self, resume: bool) -> Trained[Record]:
         """Train and write the product.
 
         Args:
             resume: Whether to continue where a former run stopped, if one did.
 
         Returns:
-            The product's record.
+            The product: the first process writes it, the others read it.
         """
         if resume and (former := self._former()) is not None:
-            return former if self._group.leads else {}
+            return former
         with Memory(_MEMORY):
             return self._train(resume)
 
-    def _train(self, resume: bool) -> dict[str, Any]:
+    def _train(self, resume: bool) -> Trained[Record]:
         total, every = self._schedule.iterations, self._schedule.every
         first = self._begin(resume)
         began = time.perf_counter()
@@ -105,18 +106,21 @@ class Loop:
                 if self._group.leads:
                     self._save(done)
                 raise Interrupted(f"stopped after {done} of {total} iterations", "continue with `resume`")
-        document = self._finish(time.perf_counter() - began) if self._group.leads else {}
+        trained = self._finish(time.perf_counter() - began) if self._group.leads else None
         self._group.wait()
-        return document
+        return trained or self._read()
 
-    def _former(self) -> dict[str, Any] | None:
-        """The record of a training that had finished, if it was this one."""
+    def _read(self) -> Trained[Record]:
+        return Trained(str(self._folder), self._product.read(self._folder))
+
+    def _former(self) -> Trained[Record] | None:
+        """Return what a training that had finished has left, if it was this one."""
         if not (self._folder / self._product.record).is_file() or (self._folder / STATE).is_file():
             return None
-        document = self._product.read(self._folder)
-        check_key(document.get("training", {}), self._key, self._folder)
+        former = self._read()
+        check_same(former.record.training.key, self._key, str(self._folder), ModelError)
         self._hears.say(f"{self._folder} is complete already")
-        return {"output": str(self._folder), **document}
+        return former
 
     def _begin(self, resume: bool) -> int:
         """The first iteration: 0, or where a former run stopped."""
@@ -224,20 +228,16 @@ class Loop:
     def _save(self, done: int) -> None:
         save_state(self._folder / STATE, done, self._net, self._mean, self._optimiser, self._key, self._best)
 
-    def _finish(self, seconds: float) -> dict[str, Any]:
-        said: dict[str, Any] = {
-            "version": __version__,
-            "torch": str(torch.__version__),
-            "device": str(self._device),
-            "minutes": round(seconds / 60, 1),
-        }
-        if self._best is not None:
-            self._mean.load_state_dict(self._best.weights)
-            said["best_iteration"] = self._best.iteration
-            self._hears.say(f"the best was that of iteration {self._best.iteration}")
-        document = self._product.write(self._folder, self._mean, said)
+    def _finish(self, seconds: float) -> Trained[Record]:
+        best = self._best
+        if best is not None:
+            self._mean.load_state_dict(best.weights)
+            self._hears.say(f"the best was that of iteration {best.iteration}")
+        kept = None if best is None else best.iteration
+        run = Run(__version__, str(torch.__version__), str(self._device), round(seconds / 60, 1), kept)
+        trained = self._product.write(self._folder, self._mean, run)
         (self._folder / STATE).unlink(missing_ok=True)
-        return {"output": str(self._folder), **document}
+        return trained
 
 
 def check_folder(folder: Path, record: str, *, overwrite: bool, resume: bool) -> None:

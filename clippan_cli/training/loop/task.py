@@ -6,9 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor, nn
+
+from clippan_cli.base.documents import as_plain
+from clippan_cli.modelstore.records import ModelRecord, SupervisorRecord, as_table
 
 
 class Task(ABC):
@@ -45,15 +48,54 @@ class Task(ABC):
         return ""
 
 
-class Product(Protocol):
+Record = TypeVar("Record", bound=ModelRecord | SupervisorRecord, covariant=True)
+
+
+@dataclass(frozen=True)
+class Trained(Generic[Record]):
+    """What a training has left behind.
+
+    Args:
+        output: The product's folder.
+        record: What its record says.
+    """
+
+    output: str
+    record: Record
+
+    def plain(self) -> dict[str, Any]:
+        """Turn it into what JSON can hold: the folder, and the record beside it."""
+        return {"output": self.output, **as_plain(as_table(self.record))}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What there is to say of a run of the loop.
+
+    Args:
+        version: The version of this program.
+        torch: The version of torch.
+        device: Where it was computed.
+        minutes: How long it took.
+        best_iteration: The iteration whose weights were kept; None for the last one.
+    """
+
+    version: str
+    torch: str
+    device: str
+    minutes: float
+    best_iteration: int | None = None
+
+
+class Product(Protocol[Record]):
     """What a training leaves behind."""
 
     @property
     def record(self) -> str:
         """The file that comes last."""
 
-    def read(self, folder: Path) -> dict[str, Any]:
-        """Its document."""
+    def read(self, folder: Path) -> Record:
+        """Read its record."""
 
     def clear(self, folder: Path) -> None:
         """Remove what a former training left to look at."""
@@ -61,8 +103,8 @@ class Product(Protocol):
     def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
         """Leave something to look at as the training goes on, if there is something; no gradient is kept."""
 
-    def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
-        """Write it; ``said`` is what there is to say of the training."""
+    def write(self, folder: Path, net: nn.Module, run: Run) -> Trained[Record]:
+        """Write its folder."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from clippan_cli.modelstore.records import TrainingRecord
 from clippan_cli.networks.network import Network
 
 _CARD = """# {id}
@@ -13,32 +11,31 @@ _CARD = """# {id}
 
 ## How it was trained
 
-    {command}
+    {it.command}
 
-{minutes} minutes on {device}, torch {torch}, seed {seed}: {iterations:,} steps of {batch} pairs. Sources: {sources}.
+{it.minutes} minutes on {it.device}, torch {it.torch}, seed {it.options[seed]}: {it.options[iterations]:,} steps of \
+{it.options[batch]} pairs. Sources: {sources}.
 {lessons}
 
 `training.csv` is the log.
 """
 
 
-def training_card(name: str, made: Network, recipe: Mapping[str, Any], lessons: str) -> str:
-    """Of a model that has just been trained.
+def training_card(name: str, made: Network, training: TrainingRecord, lessons: str) -> str:
+    """Write the card of a model that has just been trained.
 
     Args:
-        name: Its id.
+        name: The model's id.
         made: The network.
-        recipe: How it was trained.
+        training: How it was trained.
         lessons: What it was trained on, in words.
     """
     return _CARD.format(
         id=name,
-        **{
-            **recipe,
-            "title": made.title,
-            "lessons": lessons,
-            "weights": sum(weight.numel() for weight in made.parameters()),
-            "bands": "any number of bands" if made.any_bands else f"{made.bands} bands",
-            "sources": ", ".join(f"{count} {kind}" for kind, count in recipe["sources"].items()),
-        },
+        it=training,
+        title=made.title,
+        lessons=lessons,
+        weights=sum(weight.numel() for weight in made.parameters()),
+        bands="any number of bands" if made.any_bands else f"{made.bands} bands",
+        sources=", ".join(f"{count} {kind}" for kind, count in training.sources.items()),
     )

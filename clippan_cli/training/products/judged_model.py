@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from clippan_cli.modelstore.records import TrainingRecord
+from clippan_cli.networks.network import Network
 from clippan_cli.training.objectives.stage_two import FullResolution
 from clippan_cli.training.products.model import ModelProduct
 from clippan_cli.training.products.page import PICTURES, draw_page, draw_tile, pictures
@@ -35,10 +36,10 @@ class JudgedModel(ModelProduct):
         draw_tile(*self.task.shown(net), folder / PICTURES / f"{done:06}.png")
         draw_page(folder, {**self.task.beside, "model": {name: found[name] for name in self.task.checks}})
 
-    def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
-        """See :meth:`Product.write`."""
+    def judge(self, folder: Path, net: Network) -> TrainingRecord:
+        """See :meth:`ModelProduct.judge`."""
         with torch.no_grad():
             table = {**self.task.beside, "model": self.task.validate(net)}
         draw_page(folder, table)
         rounded = {name: {index: round(value, 4) for index, value in row.items()} for name, row in table.items()}
-        return super().write(folder, net, {**said, "held_out": rounded, "skipped": self.task.skipped})
+        return replace(self.recipe, held_out=rounded, skipped=self.task.skipped)

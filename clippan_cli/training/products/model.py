@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from clippan_cli.modelstore.model import RECORD, read_model, save_model
+from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
 from clippan_cli.networks.network import Network
+from clippan_cli.training.loop.task import Run, Trained
 from clippan_cli.training.products.card import training_card
 
 
@@ -19,9 +21,9 @@ class ModelProduct:
     """A model's folder.
 
     Args:
-        network: Name of the architecture.
+        network: The name of the architecture.
         settings: What it was made with.
-        ratios: Smallest and largest ratio that the model is for.
+        ratios: The smallest and the largest ratio that the model is for.
         recipe: What to say of the training in the model's record.
         lessons: What it learned from, in words, for its card.
     """
@@ -29,13 +31,13 @@ class ModelProduct:
     network: str
     settings: Mapping[str, Any]
     ratios: tuple[float, float]
-    recipe: Mapping[str, Any]
+    recipe: TrainingRecord
     lessons: str
     record: str = RECORD
 
-    def read(self, folder: Path) -> dict[str, Any]:
+    def read(self, folder: Path) -> ModelRecord:
         """See :class:`Product`."""
-        return read_model(folder).document
+        return read_model(folder).record
 
     def clear(self, folder: Path) -> None:
         """See :meth:`Product.clear`."""
@@ -43,16 +45,21 @@ class ModelProduct:
     def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
         """See :meth:`Product.picture`."""
 
-    def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
+    def write(self, folder: Path, net: nn.Module, run: Run) -> Trained[ModelRecord]:
         """See :class:`Product`."""
         assert isinstance(net, Network)
-        whole = {**self.recipe, **said}
-        return save_model(
+        training = replace(self.judge(folder, net), **asdict(run))
+        model = save_model(
             folder,
             net,
             name=self.network,
             settings=self.settings,
             ratios=self.ratios,
-            record={"training": whole},
-            card=training_card(folder.resolve().name, net, whole, self.lessons),
-        ).document
+            training=training,
+            card=training_card(folder.resolve().name, net, training, self.lessons),
+        )
+        return Trained(str(folder), model.record)
+
+    def judge(self, folder: Path, net: Network) -> TrainingRecord:
+        """Return the recipe, with what is found out about the net."""
+        return self.recipe

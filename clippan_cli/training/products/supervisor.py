@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from clippan_cli.modelstore.records import SupervisorRecord, TrainingRecord
 from clippan_cli.modelstore.supervisor import RECORD, read_record, save_supervisor
 from clippan_cli.supervision.supervisor import Supervisor
+from clippan_cli.training.loop.task import Run, Trained
 from clippan_cli.training.objectives.stage_one import Adapting
 
 
@@ -21,14 +22,14 @@ class SupervisorProduct:
 
     Args:
         recipe: What to say of the training.
-        task: Validates it.
+        task: What validates it.
     """
 
-    recipe: Mapping[str, Any]
+    recipe: TrainingRecord
     task: Adapting
     record: str = RECORD
 
-    def read(self, folder: Path) -> dict[str, Any]:
+    def read(self, folder: Path) -> SupervisorRecord:
         """See :class:`Product`."""
         return read_record(folder)
 
@@ -38,10 +39,10 @@ class SupervisorProduct:
     def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
         """See :meth:`Product.picture`."""
 
-    def write(self, folder: Path, net: nn.Module, said: Mapping[str, Any]) -> dict[str, Any]:
+    def write(self, folder: Path, net: nn.Module, run: Run) -> Trained[SupervisorRecord]:
         """See :class:`Product`."""
         assert isinstance(net, Supervisor)
         with torch.no_grad():
             found = {name: round(value, 4) for name, value in self.task.validate(net).items()}
-        training = {**self.recipe, **said, "skipped": self.task.skipped}
-        return save_supervisor(folder, net, {"training": training, "held_out": found})
+        training = replace(self.recipe, skipped=self.task.skipped, **asdict(run))
+        return Trained(str(folder), save_supervisor(folder, net, training, found))

@@ -228,7 +228,9 @@ def test_something_is_kept_aside_though_scenes_are_left_out(put: Callable[..., P
 def test_a_teacher_knows_the_scene_as_sharpening_does(put: Callable[..., Path]) -> None:
     place = str(put("a", size=60))
     methods = {name: method(name) for name in ("bdsd-pc", "gsa", DEFAULT)}
-    (site,), (other,) = (open_sites([place], 80, chosen, Said()) for chosen in (methods, {DEFAULT: methods[DEFAULT]}))
+    (site,), (other,) = (
+        survey_scenes([place], 80, chosen, SceneOptions(), Said()) for chosen in (methods, {DEFAULT: methods[DEFAULT]})
+    )
     ((_, tile),) = held_tiles([site], 80, 1, CPU, Said())[0].singly()
     assert torch.equal(site.fitted[DEFAULT].fuse(tile), other.fitted[DEFAULT].fuse(tile))
 

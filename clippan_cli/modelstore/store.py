@@ -1,0 +1,140 @@
+"""Sealed folders: weights, their SHA-256 in a record that comes last, and a card for people."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import tomli_w
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from clippan_cli.base.documents import from_plain
+from clippan_cli.base.files import replace_file
+from clippan_cli.errors import ModelError, OutputError
+from clippan_cli.modelstore.records import ModelRecord, SupervisorRecord, as_table, sort_training
+
+CARD = "CARD.md"
+
+_Record = TypeVar("_Record", ModelRecord, SupervisorRecord)
+
+
+@dataclass(frozen=True)
+class Store(Generic[_Record]):
+    """A kind of sealed folder.
+
+    Args:
+        what: What such a folder holds, which names its files.
+        kind: The dataclass of its record.
+    """
+
+    what: str
+    kind: type[_Record]
+
+    @property
+    def weights(self) -> str:
+        """The name of the file of weights."""
+        return f"{self.what}.safetensors"
+
+    @property
+    def record(self) -> str:
+        """The name of the record."""
+        return f"{self.what}.toml"
+
+    @property
+    def _again(self) -> str:
+        return f"copy the {self.what}'s folder again"
+
+    def write(self, folder: Path, weights: bytes, record: _Record, card: str | None = None) -> None:
+        """Write a folder; its record comes last, so that half a folder is none.
+
+        Args:
+            folder: The folder to write, made if need be.
+            weights: What :func:`pack` made.
+            record: What to say of them.
+            card: The text of the card; None for no card.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / self.record).unlink(missing_ok=True)
+            replace_file(folder / self.weights, weights)
+            if card is not None:
+                replace_file(folder / CARD, card.encode())
+            replace_file(folder / self.record, tomli_w.dumps(as_table(record)).encode())
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the {self.what} {folder}: {error}", "free some space, or choose another -o"
+            ) from error
+
+    def read(self, folder: Path) -> _Record:
+        """Read a folder's record.
+
+        Raises:
+            ModelError: The record cannot be read, or lacks something.
+        """
+        path = folder / self.record
+        try:
+            table = tomllib.loads(path.read_text("utf-8"))
+            return from_plain(self.kind, self._complete(table))
+        except (OSError, TypeError, ValueError) as error:
+            raise ModelError(f"cannot use {path}: {error}", self._again) from error
+
+    def verify(self, folder: Path, record: _Record) -> bytes:
+        """Return the file of weights, once it is what the record says.
+
+        Raises:
+            ModelError: The file cannot be read, or has another SHA-256.
+        """
+        path = folder / self.weights
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot read {path}: {error.strerror}", self._again) from error
+        if (found := digest(content)) != record.sha256:
+            raise ModelError(
+                f"{path} is not what {self.record} describes: sha256 {found[:12]}…, stated {record.sha256[:12]}…",
+                f"the file is damaged or was changed; {self._again}",
+            )
+        return content
+
+    def load(self, folder: Path, record: _Record) -> dict[str, Tensor]:
+        """Return the weights by their names, verified, on the CPU.
+
+        Raises:
+            ModelError: The file of weights cannot be read, has another SHA-256, or holds no weights.
+        """
+        try:
+            return load(self.verify(folder, record))
+        except SafetensorError as error:
+            raise ModelError(f"{folder / self.weights} holds no weights: {error}", self._again) from error
+
+    def _complete(self, table: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a record that lacks something, and read an older one as one of today."""
+        for each in fields(self.kind):
+            if each.name not in table and each.default is MISSING and each.default_factory is MISSING:
+                raise ValueError(f"it is not complete: it has no {each.name!r}")
+        training = table.get("training", {})
+        return {**table, "training": sort_training(training)} if isinstance(training, Mapping) else table
+
+
+def pack(state: Mapping[str, Tensor], beside: dict[str, str] | None = None) -> bytes:
+    """Turn weights into the content of their file.
+
+    Args:
+        state: The weights by their names.
+        beside: What the header of the file shall say besides.
+    """
+    return save({name: value.detach().cpu().contiguous() for name, value in state.items()}, beside)
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of a file's content."""
+    return hashlib.sha256(content).hexdigest()
