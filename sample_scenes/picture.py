@@ -1,6 +1,6 @@
 """A picture of a result: MS as delivered beside the sharpened image, in one stretch.
 
-python sample_scenes/picture.py SCENE HRMS PNG
+python sample_scenes/picture.py SCENE HRMS PNG [--side PIXELS]
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-_SIDE = 512
-
 
 def main() -> None:
     """Parse and draw."""
@@ -23,6 +21,7 @@ def main() -> None:
     parser.add_argument("scene", type=Path)
     parser.add_argument("hrms", type=Path)
     parser.add_argument("png", type=Path)
+    parser.add_argument("--side", type=int, default=512, help="PAN pixels a side of each half")
     arguments = parser.parse_args()
     with rasterio.open(arguments.hrms) as source:
         names = [name or "" for name in source.descriptions]
@@ -31,17 +30,18 @@ def main() -> None:
     with rasterio.open(arguments.scene / "ms.tif") as source:
         ms = source.read(bands, out_shape=fused.shape, resampling=Resampling.nearest)
     low, high = np.percentile(ms, (1, 99), axis=(1, 2), keepdims=True)
-    gap = np.full((3, min(_SIDE, fused.shape[1]), 8), 255, np.uint8)
-    picture = np.concatenate([_stretched(ms, low, high), gap, _stretched(fused, low, high)], 2)
+    halves = [_stretched(image, low, high, arguments.side) for image in (ms, fused)]
+    gap = np.full((3, halves[0].shape[1], 8), 255, np.uint8)
+    picture = np.concatenate([halves[0], gap, halves[1]], 2)
     profile = {"driver": "PNG", "count": 3, "dtype": "uint8", "height": picture.shape[1], "width": picture.shape[2]}
     with rasterio.open(arguments.png, "w", **profile) as target:
         target.write(picture)
 
 
-def _stretched(image: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> NDArray[np.uint8]:
-    """The middle of an image, 8 bits."""
-    top, left = (max(0, (side - _SIDE) // 2) for side in image.shape[1:])
-    part = image[:, top : top + _SIDE, left : left + _SIDE]
+def _stretched(image: NDArray[Any], low: NDArray[Any], high: NDArray[Any], side: int) -> NDArray[np.uint8]:
+    """Cut out the middle of an image and stretch it to 8 bits."""
+    top, left = (max(0, (size - side) // 2) for size in image.shape[1:])
+    part = image[:, top : top + side, left : left + side]
     return np.asarray((np.clip((part - low) / (high - low), 0, 1) ** 0.8 * 255).astype(np.uint8))
 
 
