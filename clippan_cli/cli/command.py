@@ -127,7 +127,7 @@ def _typed(entry: Entry) -> tuple[Any, Any]:
     stated, kind, default = entry.option, entry.kind, entry.default
     if stated.form is not None:
         kind = list[str] | None if stated.form.several else str | None
-        default = None if stated.form.several or default is None else stated.form.spell(default)
+        default = None if stated.form.several or not default and default != 0 else stated.form.spell(default)
     elif _is_tuple(kind):
         kind, default = list[str] | None, None
     shown = default is not None

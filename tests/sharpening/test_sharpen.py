@@ -12,7 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from clippan_cli import SharpenOptions, explain, sharpen
-from clippan_cli.base.documents import read_json
+from clippan_cli.base.documents import as_json, from_plain, read_json
 from clippan_cli.base.options import build
 from clippan_cli.errors import ResourceError
 from clippan_cli.fusion.registry import METHODS
