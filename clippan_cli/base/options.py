@@ -39,7 +39,6 @@ class Option:
         identity: Whether a run with another value is another run.
         repeated: Whether a command that is printed repeats it; None for what ``identity`` says.
         place: Whether it names a file or a folder, of which a command that is printed gives the name alone.
-        required: Whether the command line must give it.
     """
 
     help: str
@@ -52,7 +51,6 @@ class Option:
     identity: bool = True
     repeated: bool | None = None
     place: bool = False
-    required: bool = False
 
 
 def option(default: Any, help: str, *flags: str, **more: Any) -> Any:  # noqa: A002

@@ -127,10 +127,9 @@ def _typed(entry: Entry) -> tuple[Any, Any]:
     stated, kind, default = entry.option, entry.kind, entry.default
     if stated.form is not None:
         kind = list[str] | None if stated.form.several else str | None
-        default = None if stated.form.several or not default and default != 0 else stated.form.spell(default)
+        default = None if stated.form.several or default in (None, ()) else stated.form.spell(default)
     elif _is_tuple(kind):
         kind, default = list[str] | None, None
-    shown = default is not None
     option = typer.Option(
         *entry.flags,
         help=stated.help,
@@ -138,10 +137,8 @@ def _typed(entry: Entry) -> tuple[Any, Any]:
         envvar=entry.variable,
         min=stated.least,
         max=stated.most,
-        show_default=shown,
+        show_default=default is not None,
     )
-    if stated.required:
-        return Annotated[list[str] if kind == list[str] | None else kind, option], inspect.Parameter.empty
     return Annotated[kind, option], default
 
 
