@@ -177,6 +177,14 @@ def test_a_bright_pixel_is_not_saturated(make_scene: MakeScene, top: int) -> Non
         assert found.warnings == ()
 
 
+def test_a_top_value_that_is_no_ceiling_is_not_saturated(make_scene: MakeScene) -> None:
+    """The values below it are as frequent: it is where the histogram happens to end."""
+    scene = make_scene(size=24)
+    change(scene.pan, lambda pixels: np.where(pixels > 600, 1023 - np.arange(96) % 2, pixels))
+    with opened(scene, sensor="ikonos") as found:
+        assert found.known.saturation == (np.inf, np.inf)
+
+
 def test_a_scene_far_apart_is_said(make_scene: MakeScene) -> None:
     hears = Heard()
     with opened(make_scene(size=64, slip=(2.4, 1.2)), sensor="ikonos", hears=hears) as found:

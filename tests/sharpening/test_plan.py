@@ -109,6 +109,8 @@ def test_more_of_anything_needs_more_memory(bands: int, halo: int, planes: int, 
         memory_needed(Plan(box, 512, halo, planes, workers), bands),
     )
     assert all(each > needed for each in more)
+    # Tiles that are read and tiles that wait to be written hold every band.
+    assert more[0] - needed >= (workers + 2) * (256 + 2 * halo) ** 2 * 4
 
 
 @given(st.tuples(*[st.integers(1, 500)] * 2), st.integers(64, 2000))

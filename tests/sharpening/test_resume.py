@@ -7,15 +7,17 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 import rasterio
 
 from clippan_cli import SharpenOptions, sharpen
 from clippan_cli.base.documents import as_plain
+from clippan_cli.base.geometry import Box
 from clippan_cli.base.options import build
 from clippan_cli.errors import Interrupted, OutputError
 from clippan_cli.sharpening.record import Record
-from tests.conftest import Made
+from tests.conftest import Made, read
 
 MakeScene = Callable[..., Made]
 
@@ -118,6 +120,24 @@ def test_a_run_stopped_after_each_row_ends_the_same(scene: Made) -> None:
     assert {path.name for path in scene.folder.iterdir()} == {
         "ms.tif", "pan.tif", "whole.tif", "whole.tif.clippan.json", "hrms.tif", "hrms.tif.clippan.json"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_the_seam_to_a_former_run_is_blended(scene: Made, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Each tile is another constant, so that a seam shows."""
+    from clippan_cli.sharpening.engine import Engine
+
+    def constant(self: Engine, job: tuple[int, Box], _: Any) -> tuple[Any, None]:
+        value = job[1].rows.start + 2 * job[1].cols.start
+        return np.full((4, *job[1].shape), value, np.float32), None
+
+    monkeypatch.setattr(Engine, "_fuse", constant)
+    whole, more = str(scene.folder / "whole.tif"), dict[str, Any](dtype="float32")
+    run(scene, whole, **more)
+    assert len(np.unique(read(whole))) > 16 * 2
+    run(scene, scene.out, rows * ROW, **more)
+    run(scene, scene.out, resume=True, **more)
+    assert filecmp.cmp(whole, scene.out, shallow=False)
 
 
 @pytest.mark.parametrize("driver", ["GTiff", "COG"])
