@@ -43,7 +43,7 @@ def _corner_values(raster: Raster) -> list[float]:
     for row in (0, height - _CORNER):
         for col in (0, width - _CORNER):
             window = Window(col, row, _CORNER, _CORNER)
-            patch = raster.raw(window)
+            patch = raster.read_raw(window)
             if (patch == patch.flat[0]).all():
                 found.append(float(patch.flat[0]))
     return found

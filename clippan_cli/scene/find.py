@@ -64,7 +64,7 @@ def find_scenes(place: Path) -> list[SceneFiles]:
     if place.suffix.lower() not in LISTS or place.is_dir():
         return list(_in_folder(place))
     try:
-        return [_listed(row, place) for row in _rows(place)]
+        return [_read_row(row, place) for row in _rows(place)]
     except (OSError, KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
@@ -102,7 +102,7 @@ def _rows(place: Path) -> list[dict[str, Any]]:
     return list(tomllib.loads(text)["scene"])
 
 
-def _listed(row: dict[str, Any], place: Path) -> SceneFiles:
+def _read_row(row: dict[str, Any], place: Path) -> SceneFiles:
     ms, pan = row["ms"], row["pan"]
     files = [ms] if isinstance(ms, str) else list(ms)
     if not files or not all((*files, pan)):

@@ -92,7 +92,7 @@ def open_pair(
         _check_grids(ms_raster, pan_raster, warp, warnings)
         repeats = None if warp else detect_repeats(ms_raster)
         if repeats is not None:
-            ms_raster.unrepeated(repeats)
+            ms_raster.undo_repeats(repeats)
             warnings.append(
                 f"{ms_raster.name} was enlarged by repeating pixels {repeats[0].factor} × {repeats[1].factor} times; "
                 f"its true grid of {ms_raster.grid.pixel[0]:.6g} is used"
@@ -108,7 +108,7 @@ def open_pair(
         found, origin = find_sensor(sensor, (ms_raster, pan_raster))
         optics = found.optics([band.name for band in ms_raster.bands])
         if found.bands and not any(band.name for band in ms_raster.bands):
-            ms_raster.renamed([band.name for band in optics])
+            ms_raster.name_bands([band.name for band in optics])
         if found.id == "generic":
             warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) are used; --sensor names it")
         gains = tuple(band.gain if mtf_gain is None else mtf_gain for band in optics)
@@ -172,7 +172,7 @@ def _check_grids(ms: Raster, pan: Raster, warp: bool, warnings: list[str]) -> No
         f"MS is resampled from {ms.grid.crs.to_string()} to {target} (--warp): this blurs it slightly; "
         "a delivery in one CRS is better"
     )
-    ms.warped(grid)
+    ms.warp_onto(grid)
 
 
 def _warped_grid(ms: Grid, pan: Grid) -> Grid:

@@ -223,7 +223,7 @@ class Raster:
         cells: NDArray[np.bool_] = collar.cells[np.ix_(rows, cols)]
         return cells
 
-    def raw(self, window: Window) -> NDArray[Any]:
+    def read_raw(self, window: Window) -> NDArray[Any]:
         """A window of the files as they are: ``(C, h, w)`` in their own type.
 
         Raises:
@@ -258,7 +258,7 @@ class Raster:
                 "the file is damaged or truncated: fetch it again",
             ) from error
 
-    def warped(self, grid: Grid) -> None:
+    def warp_onto(self, grid: Grid) -> None:
         """Read through a cubic warp onto ``grid`` from now on."""
         sources, alphas = [], []
         for source, indexes in self._sources:
@@ -285,7 +285,7 @@ class Raster:
         self._sources = sources
         self.grid = grid
 
-    def unrepeated(self, repeats: tuple[Repeat, Repeat]) -> None:
+    def undo_repeats(self, repeats: tuple[Repeat, Repeat]) -> None:
         """Read each repeated pixel once from now on, on the grid that the file was enlarged from."""
         rows, cols = repeats
         shape = (
@@ -296,7 +296,7 @@ class Raster:
         self.grid = Grid(shape, self.grid.transform @ corner, self.grid.crs)
         self._repeats = repeats
 
-    def renamed(self, names: Sequence[str]) -> None:
+    def name_bands(self, names: Sequence[str]) -> None:
         """Give names to bands that have none."""
         self.bands = tuple(
             band if band.name else replace(band, name=name) for band, name in zip(self.bands, names, strict=True)

@@ -24,7 +24,7 @@ def detect_repeats(raster: Raster) -> tuple[Repeat, Repeat] | None:
         for right in _PLACES:
             row, col = (int(max(0, share * side - _SIDE / 2)) for share, side in ((down, height), (right, width)))
             window = Window(col, row, min(_SIDE, width - col), min(_SIDE, height - row))
-            pixels = raster.raw(window)
+            pixels = raster.read_raw(window)
             rows, cols = _along(pixels, 1, row), _along(pixels, 2, col)
             if rows is not None and cols is not None:
                 found[rows, cols] += 1

@@ -91,7 +91,7 @@ class Supervisor(nn.Module):
         """SHA-256 of all that it has learned."""
         return digest(self)
 
-    def on(self, device: torch.device) -> Supervisor:
+    def move_to(self, device: torch.device) -> Supervisor:
         """Move it, and CLIP with it."""
         self.encoder.to(device)
         return self.to(device)
