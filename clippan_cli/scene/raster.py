@@ -258,6 +258,14 @@ class Raster:
                 "the file is damaged or truncated: fetch it again",
             ) from error
 
+    def place_on(self, grid: Grid) -> None:
+        """Take the pixels to lie on ``grid``, whatever the file says."""
+        self.grid = grid
+
+    def mark_collar(self, collar: Collar) -> None:
+        """Read the pixels of a border as invalid from now on."""
+        self.collar = collar
+
     def warp_onto(self, grid: Grid) -> None:
         """Read through a cubic warp onto ``grid`` from now on."""
         sources, alphas = [], []
