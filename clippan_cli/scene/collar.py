@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.scene.raster import Collar, Raster
 
 _CORNER = 4
@@ -42,8 +42,7 @@ def _corner_values(raster: Raster) -> list[float]:
     found = []
     for row in (0, height - _CORNER):
         for col in (0, width - _CORNER):
-            window = Window(col, row, _CORNER, _CORNER)
-            patch = raster.read_raw(window)
+            patch = raster.read_raw(Box.at((row, col), (_CORNER, _CORNER)))
             if (patch == patch.flat[0]).all():
                 found.append(float(patch.flat[0]))
     return found

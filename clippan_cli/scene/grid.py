@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.windows import Window as Place
 
-from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.geometry import Box
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Grid:
     @property
     def box(self) -> Box:
         """All pixels."""
-        return Box(Span(0, self.shape[0]), Span(0, self.shape[1]))
+        return Box.whole(self.shape)
 
     @property
     def georeferenced(self) -> bool:
@@ -66,3 +67,8 @@ class Grid:
         """One line for people."""
         crs = "no CRS" if self.crs is None else self.crs.to_string()[:40]
         return f"{self.shape[1]} × {self.shape[0]} px of {self.pixel[1]:.6g} × {self.pixel[0]:.6g}, {crs}"
+
+
+def place(box: Box) -> Place:
+    """Write a box as rasterio takes it."""
+    return Place(box.cols.start, box.rows.start, box.cols.size, box.rows.size)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
+from rasterio.windows import Window as Place
 
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
-from clippan_cli.scene.grid import Grid
+from clippan_cli.scene.grid import Grid, place
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ class Raster:
         Raises:
             InputError: The file is damaged there.
         """
-        window, pick = self._window(box)
-        with self._damage(box.rows.start, box.rows.stop):
+        window, pick = self._locate(box)
+        with self._damage(box.rows):
             parts = [source.read(indexes, window=window)[pick] for source, indexes in self._sources]
             pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
             valid = self._validity(pixels, window, pick, box)
@@ -184,18 +184,18 @@ class Raster:
             np.copyto(values, 0, where=~valid)
         return values, valid
 
-    def _window(self, box: Box) -> tuple[Window, tuple[Any, ...]]:
-        """What to read from the files for ``box``, and which of it to keep."""
+    def _locate(self, box: Box) -> tuple[Place, tuple[Any, ...]]:
+        """Work out what to read from the files for ``box``, and which of it to keep."""
         if self._repeats == (_ONCE, _ONCE):
-            return Window(box.cols.start, box.rows.start, box.cols.size, box.rows.size), (...,)
+            return place(box), (...,)
         source = self._sources[0][0]
         rows = self._repeats[0].samples(box.rows, source.height)
         cols = self._repeats[1].samples(box.cols, source.width)
-        window = Window(cols[0], rows[0], cols[-1] + 1 - cols[0], rows[-1] + 1 - rows[0])
-        return window, (..., (rows - rows[0])[:, None], cols - cols[0])
+        around = Box(*(Span(int(axis[0]), int(axis[-1]) + 1) for axis in (rows, cols)))
+        return place(around), (..., (rows - rows[0])[:, None], cols - cols[0])
 
     def _validity(
-        self, pixels: NDArray[Any], window: Window, pick: tuple[Any, ...], box: Box
+        self, pixels: NDArray[Any], window: Place, pick: tuple[Any, ...], box: Box
     ) -> NDArray[np.bool_] | None:
         valid: NDArray[np.bool_] | None = None
         if any(band.nodata is not None for band in self.bands) and not self.declares_mask:
@@ -223,14 +223,14 @@ class Raster:
         cells: NDArray[np.bool_] = collar.cells[np.ix_(rows, cols)]
         return cells
 
-    def read_raw(self, window: Window) -> NDArray[Any]:
-        """A window of the files as they are: ``(C, h, w)`` in their own type.
+    def read_raw(self, box: Box) -> NDArray[Any]:
+        """Read a window of the files as they are: ``(C, h, w)`` in their own type.
 
         Raises:
             InputError: The file is damaged there.
         """
-        with self._damage(window.row_off, window.row_off + window.height):
-            return np.concatenate([source.read(indexes, window=window) for source, indexes in self._sources])
+        with self._damage(box.rows):
+            return np.concatenate([source.read(indexes, window=place(box)) for source, indexes in self._sources])
 
     def read_coarse(self, limit: int) -> NDArray[Any]:
         """Every n-th pixel of all bands, so that no side exceeds ``limit``: ``(C, h, w)`` in the file's dtype.
@@ -240,7 +240,7 @@ class Raster:
         """
         step = max(1, -(-max(self.grid.shape) // limit))
         shape = tuple(-(-side // step) for side in self.grid.shape)
-        with self._damage(0, self.grid.shape[0]):
+        with self._damage(self.grid.box.rows):
             parts = [
                 source.read(indexes, out_shape=(len(indexes), *shape), resampling=Resampling.nearest)
                 for source, indexes in self._sources
@@ -248,13 +248,13 @@ class Raster:
         return np.concatenate(parts)
 
     @contextmanager
-    def _damage(self, first: float, last: float) -> Iterator[None]:
+    def _damage(self, rows: Span) -> Iterator[None]:
         """Say what a read error means."""
         try:
             yield
         except RasterioError as error:
             raise InputError(
-                f"{self.name} cannot be read at rows {first:.0f}–{last:.0f}: {_reason(error)}",
+                f"{self.name} cannot be read at rows {rows.start}–{rows.stop}: {_reason(error)}",
                 "the file is damaged or truncated: fetch it again",
             ) from error
 

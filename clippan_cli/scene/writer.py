@@ -18,11 +18,10 @@ from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.rpc import RPC
-from rasterio.windows import Window
 
 from clippan_cli.base.geometry import Box
 from clippan_cli.errors import OutputError
-from clippan_cli.scene.grid import Grid
+from clippan_cli.scene.grid import Grid, place
 from clippan_cli.scene.raster import Band
 
 BLOCK = 512
@@ -92,7 +91,7 @@ class Writer:
         self.partial = path.with_name(path.name + ".partial")
         self._ready = path.with_name(path.name + ".partial.cog")
         self._dataset: Any = None
-        self._last: tuple[Window, NDArray[Any]] | None = None
+        self._last: tuple[Box, NDArray[Any]] | None = None
 
     def create(self, tags: dict[str, str] | None = None) -> None:
         """Start the file: all its metadata, no pixels.
@@ -122,7 +121,7 @@ class Writer:
             if self._meaning.rpc is not None:
                 target.rpcs = self._meaning.rpc
             if self._form.mask:
-                target.write_mask(np.zeros((1, 1), np.uint8), window=Window(0, 0, 1, 1))
+                target.write_mask(np.zeros((1, 1), np.uint8), window=place(Box.whole((1, 1))))
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -136,9 +135,9 @@ class Writer:
                 self._last = None
                 yield
             if self._last is not None:
-                window, pixels = self._last
+                box, pixels = self._last
                 with rasterio.open(self.partial) as check:
-                    back = check.read(window=window)
+                    back = check.read(window=place(box))
                 if not self._agrees(back, pixels):
                     raise OutputError(
                         f"{self.partial} does not hold what was written",
@@ -147,12 +146,11 @@ class Writer:
 
     def write(self, box: Box, pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
         """Write finished pixels ``(C, h, w)`` at ``box`` of the output grid; ``valid`` is ``(h, w)``."""
-        window = Window(box.cols.start, box.rows.start, box.cols.size, box.rows.size)
-        self._dataset.write(pixels, window=window)
+        self._dataset.write(pixels, window=place(box))
         if self._form.mask:
             mask = np.full(box.shape, 255, np.uint8) if valid is None else valid.astype(np.uint8) * 255
-            self._dataset.write_mask(mask, window=window)
-        self._last = (window, pixels)
+            self._dataset.write_mask(mask, window=place(box))
+        self._last = (box, pixels)
 
     def finish(self) -> None:
         """Build overviews, and convert to COG if asked.

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.errors import UsageError
 from clippan_cli.supervision.adapters import Adapters
 from clippan_cli.supervision.encoder import Encoder, digest
@@ -81,11 +82,11 @@ class Supervisor(nn.Module):
             bands: ``(B, C, H, W)`` on PAN's grid, of which 0 and 1 are the scene's dark and bright end.
             kind: Which adapter.
         """
-        return self._see(self.projector(self._window(bands)), kind)
+        return self._see(self.projector(self._middle(bands)), kind)
 
     def see_pan(self, pan: Tensor) -> Tensor:
         """Adapted vectors of PAN ``(B, 1, H, W)``, stretched likewise."""
-        return self._see(self._window(pan).clamp(0, 1).expand(-1, 3, -1, -1), "pan")
+        return self._see(self._middle(pan).clamp(0, 1).expand(-1, 3, -1, -1), "pan")
 
     def digest(self) -> str:
         """SHA-256 of all that it has learned."""
@@ -108,11 +109,9 @@ class Supervisor(nn.Module):
         seen: Tensor = self.adapters.image[kind](self.encoder.images(channels))
         return seen
 
-    def _window(self, x: Tensor) -> Tensor:
-        """The middle, as large as CLIP looks at: scaled down, HRMS could not be told from MS."""
-        side = self.encoder.side
-        height, width = x.shape[-2:]
-        if min(height, width) < side:
+    def _middle(self, x: Tensor) -> Tensor:
+        """Cut out the middle, as large as CLIP looks at: scaled down, HRMS could not be told from MS."""
+        side, whole = self.encoder.side, Box.whole(x.shape)
+        if min(whole.shape) < side:
             return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
-        top, left = (height - side) // 2, (width - side) // 2
-        return x[..., top : top + side, left : left + side]
+        return whole.middle(side).cut(x, whole)
