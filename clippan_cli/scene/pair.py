@@ -163,11 +163,11 @@ def _share_crs(ms: Raster, pan: Raster, warp: bool, warnings: list[str]) -> None
     if not warp:
         raise InputError(
             f"different CRS: MS is in {ms.grid.crs.to_string()}, PAN in {target}",
-            f"reproject MS: rio warp {ms.paths[0]} ms_warped.tif --dst-crs {target} --resampling cubic (or add --warp)",
+            f"reproject MS: rio warp {ms.paths[0]} ms_warped.tif --dst-crs {target} --resampling cubic (or add `warp`)",
         )
     grid = _warped_grid(ms.grid, pan.grid)
     warnings.append(
-        f"MS is resampled from {ms.grid.crs.to_string()} to {target} (--warp): this blurs it slightly; "
+        f"MS is resampled from {ms.grid.crs.to_string()} to {target} (`warp`): this blurs it slightly; "
         "a delivery in one CRS is better"
     )
     ms.warp_onto(grid)
@@ -191,7 +191,7 @@ def _mark_collar(raster: Raster, warnings: list[str]) -> None:
     raster.mark_collar(collar)
     warnings.append(
         f"{raster.name}: {collar.share:.1%} is a border of {collar.value:g} that the file does not declare; "
-        "treated as nodata (--src-nodata none keeps it)"
+        "treated as nodata (`src_nodata=none` keeps it)"
     )
 
 
@@ -201,7 +201,7 @@ def _gains(ms: Raster, sensor: Sensor, warnings: list[str]) -> tuple[float, ...]
     if sensor.bands and not any(band.name for band in ms.bands):
         ms.name_bands([band.name for band in optics])
     if sensor.id == "generic":
-        warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) are used; --sensor names it")
+        warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) are used; `sensor` names it")
     return tuple(band.gain for band in optics)
 
 

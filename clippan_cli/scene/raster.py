@@ -130,7 +130,7 @@ class Raster:
             limits = np.iinfo(self.dtype)
             if not limits.min <= src_nodata <= limits.max:
                 raise InputError(
-                    f"--src-nodata {src_nodata:g} does not exist in {self.dtype}", "give a value of that type"
+                    f"`src_nodata={src_nodata:g}` does not exist in {self.dtype}", "give a value of that type"
                 )
 
     @property

@@ -141,7 +141,7 @@ class Writer:
                 if not self._agrees(back, pixels):
                     raise OutputError(
                         f"{self.partial} does not hold what was written",
-                        "check the creation options (--co) and the disk",
+                        "check the creation options (`creation`) and the disk",
                     )
 
     def write(self, box: Box, pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
@@ -282,7 +282,7 @@ def _complaints(what: str, level: int = logging.ERROR) -> Iterator[None]:
     logger = logging.getLogger("rasterio")
     propagate, logger.propagate = logger.propagate, False
     logger.addHandler(listener)
-    hint = "check the folder, its permissions, the free disk space and the creation options (--co)"
+    hint = "check the folder, its permissions, the free disk space and the creation options (`creation`)"
     try:
         yield
     except (CPLE_BaseError, RasterioError, OSError, ValueError) as error:

@@ -205,12 +205,12 @@ def _weights_file(name: str, weights: str, *, download: bool) -> Path:
         tags = library.list_pretrained_tags_by_model(name)
         raise UsageError(
             f"CLIP weights {weights!r} are no file, and no tag of {name}",
-            f"--clip-weights FILE, none{''.join(', ' + each for each in tags)}",
+            f"give `clip_weights=FILE`, or one of none{''.join(', ' + each for each in tags)}",
         )
     if bool(tag.get("quick_gelu")) != bool((library.get_model_config(name) or {}).get("quick_gelu")):
         raise UsageError(
             f"the weights {weights!r} were trained with another activation than {name} has",
-            f"--clip {name.removesuffix('-quickgelu')}{'-quickgelu' if tag.get('quick_gelu') else ''}",
+            f"give `clip={name.removesuffix('-quickgelu')}{'-quickgelu' if tag.get('quick_gelu') else ''}`",
         )
     found = _cached(tag)
     if found is not None:
@@ -218,7 +218,7 @@ def _weights_file(name: str, weights: str, *, download: bool) -> Path:
     if not download:
         raise ModelError(
             f"the weights {weights!r} of CLIP {name} are not on this machine: {_origin(tag)}",
-            "--download fetches them; or copy the file here by hand and name it: --clip-weights FILE",
+            "`download` fetches them; or copy the file here by hand and name it: `clip_weights=FILE`",
         )
     try:
         return Path(library.download_pretrained(tag))
@@ -259,7 +259,7 @@ def _load(clip: Any, path: Path) -> None:
         # What a damaged or foreign file makes the readers raise is anything.
         raise ModelError(
             f"{path} does not hold weights of this CLIP: {str(error).splitlines()[0]}",
-            "--clip must name the architecture that the file was made for",
+            "`clip` must name the architecture that the file was made for",
         ) from error
 
 

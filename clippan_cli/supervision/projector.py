@@ -75,7 +75,7 @@ def linear_map(
         if kind == "conv":
             return _principal(mean, covariance)
         raise UsageError(
-            f"no bands for --ms-input {kind} among the {len(wavelengths)} of MS", "--ms-input pca needs no wavelengths"
+            f"no bands for `ms_input={kind}` among the {len(wavelengths)} of MS", "`ms_input=pca` needs no wavelengths"
         )
     return torch.eye(len(wavelengths))[chosen], torch.zeros(3)
 
