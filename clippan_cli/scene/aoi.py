@@ -30,7 +30,7 @@ class Aoi:
 
     Args:
         grid: PAN's grid.
-        polygon: In the grid's CRS.
+        polygon: The area, in the grid's CRS.
         box: The pixels that the polygon touches.
     """
 
@@ -39,7 +39,7 @@ class Aoi:
     box: Box
 
     def inside(self, box: Box) -> NDArray[np.bool_]:
-        """Which pixels of ``box`` have their centre in the polygon: ``(h, w)``."""
+        """Return which pixels of ``box`` have their centre in the polygon: ``(h, w)``."""
         part = self.grid.crop(box)
         inside: NDArray[np.bool_] = geometry_mask([mapping(self.polygon)], part.shape, part.transform, invert=True)
         return inside
@@ -52,7 +52,7 @@ def read_aoi(path: str, grid: Grid) -> Aoi:
     as they are.
 
     Raises:
-        InputError: Not readable, no polygon, or outside the grid.
+        InputError: The file cannot be read, holds no polygon, or lies outside the grid.
     """
     try:
         document = json.loads(Path(path).read_text("utf-8"))

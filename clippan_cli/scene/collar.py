@@ -14,7 +14,7 @@ _LEAST_CELLS = 16
 
 
 def detect_collar(raster: Raster) -> Collar | None:
-    """Look for a constant border, starting at the corners.
+    """Look for a constant border, beginning at the corners.
 
     A border is what no sensor delivers: 0 or less, the top of 16 bits, or a float beyond ±9999, the same in
     all bands and connected to the edge of the scene. Files that declare nodata, a mask or alpha are believed,
@@ -37,7 +37,7 @@ def detect_collar(raster: Raster) -> Collar | None:
 
 
 def _corner_values(raster: Raster) -> list[float]:
-    """The value of each corner patch that is constant over all bands."""
+    """Return the value of each corner patch that is constant over all bands."""
     height, width = raster.grid.shape
     found = []
     for row in (0, height - _CORNER):

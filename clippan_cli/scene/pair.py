@@ -1,4 +1,4 @@
-"""An MS and a PAN raster of one scene: do they fit, and how."""
+"""An MS and a PAN raster of one scene: whether they fit, and how."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clippan_cli.scene.collar import detect_collar
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.raster import Raster
 from clippan_cli.scene.repeats import detect_repeats
-from clippan_cli.scene.sensors import Sensor, find_sensor
+from clippan_cli.scene.sensors import BandOptics, Sensor, find_sensor
 
 MAX_RATIO = 16.0
 _LEAST_RATIO = 1.05
@@ -29,10 +29,10 @@ class Pair:
     Args:
         ms: The multispectral raster.
         pan: The panchromatic raster.
-        sensor: What is known of the optics.
-        recognised_by: How the sensor was found.
-        sampling: Where the MS bands lie on PAN's grid as the georeference states it.
-        warnings: What the user should know.
+        sensor: The sensor that took both, and its optics.
+        recognised_by: What named the sensor.
+        sampling: Where the MS bands lie on PAN's grid, as the georeference states it.
+        warnings: What the user should know of the files.
     """
 
     ms: Raster
@@ -44,7 +44,7 @@ class Pair:
 
     @property
     def overlap(self) -> float:
-        """Share of PAN's area that MS covers, 0 to 1."""
+        """The share of PAN's area that MS covers, 0 to 1."""
         return _overlap(self.ms.grid, self.pan.grid)
 
     def close(self) -> None:
@@ -75,13 +75,14 @@ def open_pair(
     Args:
         ms: One multispectral raster, or several files with a band each.
         pan: The panchromatic raster.
-        sensor: Id of the sensor; None to recognise it.
-        mtf_gain: One MTF gain for all bands, instead of the sensor's.
-        src_nodata: Overrides the nodata value of both files; ``"none"`` declares all valid.
-        warp: Reproject an MS raster in another CRS instead of refusing it.
+        sensor: The sensor's id; None to recognise it.
+        mtf_gain: One MTF gain for all MS bands, instead of the sensor's; PAN keeps its own.
+        src_nodata: The nodata value of both files, whatever they say; ``"none"`` declares all pixels valid.
+        warp: Whether to reproject an MS raster in another CRS instead of refusing it.
 
     Raises:
-        InputError: They cannot be one scene, with the numbers.
+        InputError: The files cannot be one scene.
+        UsageError: There is no such sensor.
     """
     with ExitStack() as stack:
         ms_raster = stack.enter_context(Raster(ms, src_nodata))
@@ -97,9 +98,9 @@ def open_pair(
         for raster in (ms_raster, pan_raster):
             _mark_collar(raster, warnings)
         found, origin = find_sensor(sensor, (ms_raster, pan_raster))
-        gains = _gains(ms_raster, found, warnings)
-        if mtf_gain is not None:
-            gains = (mtf_gain,) * len(gains)
+        if found.id == "generic":
+            warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) are used; `sensor` names it")
+        gains = tuple(band.gain if mtf_gain is None else mtf_gain for band in _recognise_bands(ms_raster, found))
         stack.pop_all()
         return Pair(
             ms=ms_raster,
@@ -123,7 +124,7 @@ def _check_bands(ms: Raster, pan: Raster) -> None:
 
 
 def _assume_georeference(ms: Raster, pan: Raster, warnings: list[str]) -> None:
-    """Where a file says nothing of its place, assume that both show the same ground."""
+    """Assume that both show the same ground where a file says nothing of its place."""
     if ms.grid.georeferenced and pan.grid.georeferenced:
         if (ms.grid.crs is None) != (pan.grid.crs is None):
             bare, other = (ms, pan) if ms.grid.crs is None else (pan, ms)
@@ -195,18 +196,16 @@ def _mark_collar(raster: Raster, warnings: list[str]) -> None:
     )
 
 
-def _gains(ms: Raster, sensor: Sensor, warnings: list[str]) -> tuple[float, ...]:
-    """Look up the gain of each MS band; bands that no file names get the sensor's names."""
+def _recognise_bands(ms: Raster, sensor: Sensor) -> tuple[BandOptics, ...]:
+    """Look up the optics of each MS band; bands that no file names get the sensor's names."""
     optics = sensor.optics([band.name for band in ms.bands])
     if sensor.bands and not any(band.name for band in ms.bands):
         ms.name_bands([band.name for band in optics])
-    if sensor.id == "generic":
-        warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) are used; `sensor` names it")
-    return tuple(band.gain for band in optics)
+    return optics
 
 
 def _warped_grid(ms: Grid, pan: Grid) -> Grid:
-    """A grid in PAN's CRS over the common ground, nested in PAN's where the pixel sizes allow it."""
+    """Lay a grid in PAN's CRS over the common ground, nested in PAN's where the pixel sizes allow it."""
     height, width = ms.shape
     transform, _, _ = calculate_default_transform(ms.crs, pan.crs, width, height, *ms.bounds)
     ratios = [abs(transform.e) / pan.pixel[0], abs(transform.a) / pan.pixel[1]]
@@ -224,7 +223,7 @@ def _warped_grid(ms: Grid, pan: Grid) -> Grid:
 
 
 def _ratio_and_phase(ms: Raster, pan: Raster) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Ratio and phase, rows first, from the two affines."""
+    """Work out ratio and phase, rows first, from the two affines."""
     relative = ms.grid.relative_to(pan.grid)
     ratio = (relative.e, relative.a)
     if min(ratio) < 0:

@@ -23,9 +23,19 @@ from clippan_cli.errors import InputError
 from clippan_cli.scene.grid import Grid, place
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Band:
-    """What a file says of one band."""
+    """What a file says of one band.
+
+    Args:
+        name: Its description; None where it has none.
+        nodata: The value of pixels without data; None for none.
+        colour: The colour that it stands for.
+        scale: The factor from pixels to ``unit``.
+        offset: What is added after that.
+        unit: What the pixels measure; None where the file does not say.
+        tags: Its metadata, statistics left out.
+    """
 
     name: str | None
     nodata: float | None
@@ -42,8 +52,8 @@ class Collar:
 
     Args:
         value: The constant, the same in all bands.
-        cells: Coarse ``(rows, cols)`` map, True where the border reaches.
-        share: Part of the scene that it covers, 0 to 1.
+        cells: A coarse map ``(rows, cols)``, True where the border reaches.
+        share: The part of the scene that it covers, 0 to 1.
     """
 
     value: float
@@ -63,7 +73,7 @@ class Repeat(NamedTuple):
         return self.offset - self.factor if self.offset else 0
 
     def samples(self, span: Span, size: int) -> NDArray[np.int64]:
-        """One file index, below ``size``, inside each true pixel of ``span``."""
+        """Return one file index, below ``size``, inside each true pixel of ``span``."""
         index = self.start + self.factor * np.arange(*span) + self.factor // 2
         return index.clip(0, size - 1)
 
@@ -75,11 +85,11 @@ class Raster:
     """One raster, or several single-band files taken as one; open for reading.
 
     Args:
-        paths: Anything GDAL opens.
-        src_nodata: Overrides whatever the file says: a value, or ``"none"`` for all valid.
+        paths: Whatever GDAL opens.
+        src_nodata: The nodata value, whatever the files say; ``"none"`` declares all pixels valid.
 
     Raises:
-        InputError: It cannot be opened, holds complex numbers, or the files do not fit together.
+        InputError: A file cannot be opened or holds complex numbers, or the files do not fit together.
     """
 
     def __init__(self, paths: Sequence[str], src_nodata: float | str | None = None) -> None:
@@ -135,12 +145,12 @@ class Raster:
 
     @property
     def count(self) -> int:
-        """Number of data bands."""
+        """The number of data bands."""
         return len(self.bands)
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """What messages call it."""
         return self.paths[0] if len(self.paths) == 1 else f"{Path(self.paths[0]).name} … {Path(self.paths[-1]).name}"
 
     @property
@@ -215,7 +225,7 @@ class Raster:
         return valid
 
     def _collar_cells(self, collar: Collar, box: Box) -> NDArray[np.bool_]:
-        """The coarse map of the collar, on the pixels of ``box``."""
+        """Lay the coarse map of the collar on the pixels of ``box``."""
         rows, cols = (
             (np.arange(*box[axis]) * collar.cells.shape[axis] // self.grid.shape[axis]).astype(np.int64)
             for axis in (0, 1)
@@ -233,7 +243,7 @@ class Raster:
             return np.concatenate([source.read(indexes, window=place(box)) for source, indexes in self._sources])
 
     def read_coarse(self, limit: int) -> NDArray[Any]:
-        """Every n-th pixel of all bands, so that no side exceeds ``limit``: ``(C, h, w)`` in the file's dtype.
+        """Read every n-th pixel of all bands, so that no side exceeds ``limit``: ``(C, h, w)`` in the file's dtype.
 
         Raises:
             InputError: The file is damaged.
@@ -272,7 +282,7 @@ class Raster:
         for source, indexes in self._sources:
             nodata = self.bands[0].nodata
             known = [index for owner, index in self._alphas if owner is source]
-            options: dict[str, Any] = {} if known else {"add_alpha": True}
+            options: dict[str, float | bool] = {} if known else {"add_alpha": True}
             if nodata is not None:
                 options = {"nodata": nodata, "src_nodata": nodata}
             vrt = WarpedVRT(
@@ -334,7 +344,7 @@ def _open(path: str) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost message: rasterio wraps GDAL's words in its own."""
+    """Return the innermost message: rasterio wraps GDAL's words in its own."""
     cause = error.__cause__ or error.__context__
     return _reason(cause) if cause is not None and str(cause) else str(error).splitlines()[0]
 

@@ -18,7 +18,7 @@ _PLACES = (0.3, 0.5, 0.7)
 
 
 def detect_repeats(raster: Raster) -> tuple[Repeat, Repeat] | None:
-    """How often pixels are repeated along rows and columns; None where the file holds what it seems to hold."""
+    """Measure how often pixels are repeated along rows and columns; None where the file holds what it seems to hold."""
     found: Counter[tuple[Repeat, Repeat]] = Counter()
     for shares in product(_PLACES, repeat=2):
         corner = [int(max(0, share * side - _SIDE / 2)) for share, side in zip(shares, raster.grid.shape, strict=True)]
@@ -34,7 +34,7 @@ def detect_repeats(raster: Raster) -> tuple[Repeat, Repeat] | None:
 
 
 def _along(pixels: NDArray[Any], axis: int, start: int) -> Repeat | None:
-    """The period after which neighbours differ, and where."""
+    """Find the period after which neighbours differ, and where."""
     steps = (np.diff(pixels, axis=axis) != 0).any(0)
     changes = steps.mean(1 if axis == 1 else 0)
     for factor in _FACTORS:

@@ -28,18 +28,18 @@ BLOCK = 512
 _PREDICTABLE = {"DEFLATE", "LZW", "ZSTD"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
     """How the output is stored.
 
     Args:
         driver: ``"GTiff"`` or ``"COG"``.
-        dtype: NumPy name of the pixel type.
-        nodata: Value of pixels without data; None for none.
+        dtype: NumPy's name of the pixel type.
+        nodata: The value of pixels without data; None for none.
         mask: Whether validity goes into an internal mask.
-        options: GDAL creation options, upper-case keys.
+        options: GDAL's creation options, keys in upper case.
         overviews: Whether overviews are built.
-        threads: Codec threads.
+        threads: The number of codec threads.
     """
 
     driver: str
@@ -52,7 +52,7 @@ class Format:
 
     @property
     def bits(self) -> int | None:
-        """How many bits of a pixel are kept, if the options say so."""
+        """The bits of a pixel that are kept, if the options say so."""
         bits = self.options.get("NBITS", "")
         return int(bits) if bits.isdigit() else None
 
@@ -63,9 +63,9 @@ class Meaning:
 
     Args:
         grid: Where they lie.
-        bands: Names, colours, units, scales and tags.
-        tags: Of the dataset.
-        rpc: PAN's sensor model on this grid.
+        bands: The names, colours, units, scales and tags of the bands.
+        tags: The metadata of the dataset.
+        rpc: PAN's sensor model on this grid; None for none.
     """
 
     grid: Grid
@@ -82,8 +82,8 @@ class Writer:
 
     Args:
         path: The final name.
-        form: How it is stored.
-        meaning: What goes with the pixels.
+        form: How the pixels are stored.
+        meaning: What goes with them.
     """
 
     def __init__(self, path: Path, form: Format, meaning: Meaning) -> None:
@@ -94,13 +94,13 @@ class Writer:
         self._last: tuple[Box, NDArray[Any]] | None = None
 
     def create(self, tags: dict[str, str] | None = None) -> None:
-        """Start the file: all its metadata, no pixels.
+        """Begin the file: all its metadata, no pixels.
 
         Args:
-            tags: Of the dataset, instead of those that the meaning has by those names.
+            tags: Metadata of the dataset, instead of what the meaning has by these names.
 
         Raises:
-            OutputError: It cannot be created, or GDAL does not take an option.
+            OutputError: The file cannot be created, or GDAL does not take an option.
         """
         self._try_options()
         height, width = self._meaning.grid.shape
@@ -128,7 +128,7 @@ class Writer:
         """Open the file for :meth:`write`; on leaving it is closed and checked.
 
         Raises:
-            OutputError: Something did not reach the disk.
+            OutputError: A pixel did not reach the disk.
         """
         with _complaints(f"cannot write {self.partial}"):
             with rasterio.open(self.partial, "r+", NUM_THREADS=str(self._form.threads)) as self._dataset:
@@ -258,7 +258,7 @@ class Writer:
 
     @staticmethod
     def _agrees(back: NDArray[Any], pixels: NDArray[Any]) -> bool:
-        """Equal, or as near as a lossy codec leaves it."""
+        """Compare pixels: they are equal, or as near as a lossy codec leaves them."""
         if back.shape != pixels.shape:
             return False
         if np.array_equal(back, pixels, equal_nan=np.issubdtype(pixels.dtype, np.floating)):
@@ -296,7 +296,7 @@ def _complaints(what: str, level: int = logging.ERROR) -> Iterator[None]:
 
 
 def _colours(bands: Sequence[Band]) -> tuple[ColorInterp, ...]:
-    """The colours as delivered; red, green and blue from the names where a file says nothing."""
+    """Return the colours as delivered; red, green and blue from the names where a file says nothing."""
     delivered = [band.colour for band in bands]
     if any(colour not in (ColorInterp.gray, ColorInterp.undefined) for colour in delivered):
         return tuple(delivered)
@@ -308,5 +308,5 @@ def _colours(bands: Sequence[Band]) -> tuple[ColorInterp, ...]:
 
 
 def free_space(path: Path) -> int:
-    """Bytes free where ``path`` will lie."""
+    """Return the bytes that are free where ``path`` will lie."""
     return shutil.disk_usage(path.parent).free
