@@ -124,7 +124,7 @@ class _Lesson:
         operators = Operators(sampling, pan_box, ms_box, device=ms.device)
         low = Operators(sampling.common, pan_box, ms_box, device=ms.device).low_pass(pan)
         context = as_context(self.traits, low[None], max(sampling.ratio))
-        return Batch(ms[None], pan[None, None], operators.up(ms)[None], context, operators, truth[None])
+        return Batch(ms[None], pan[None, None], operators.up(ms)[None], context, operators, truth=truth[None])
 
 
 def _lesson(scene: Found, device: torch.device, hears: Listener) -> _Lesson:
@@ -144,7 +144,7 @@ def _lesson(scene: Found, device: torch.device, hears: Listener) -> _Lesson:
     hears.say(f"learning from {name}: {small.ms.shape[2]} × {small.ms.shape[1]} px one scale down")
     whole = Box.whole(small.ms.shape)
     operators = Operators(small.sampling, Box.whole(small.pan.shape), whole, device=device)
-    moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, whole)
+    moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, core=whole)
     traits = from_moments(moments, small.sampling)
     return _Lesson(small, Traits(*(value.to(small.ms) for value in traits)))
 
