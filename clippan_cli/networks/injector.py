@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Context, Network, Trait, completed, conv, padded, zeroed
+from clippan_cli.networks.network import Context, Network, Trait, completed, conv, padded, start_at_zero
 from clippan_cli.networks.surroundings import mean_around
 
 _FOLDS = (2, 4)
@@ -51,7 +51,7 @@ class Injector(Network):
         self.traits = nn.Sequential(nn.Linear(len(Trait) + 1, width), nn.ReLU(), nn.Linear(width, 2 * width))
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.entry = _Mix(width, width)
-        self.head = nn.ModuleDict({str(fold): zeroed(_Mix(width, fold * fold + 3 * _BASIS)) for fold in _FOLDS})
+        self.head = nn.ModuleDict({str(fold): start_at_zero(_Mix(width, fold * fold + 3 * _BASIS)) for fold in _FOLDS})
         filters = {str(fold): conv(1, _BASIS, 5, bias=False) for fold in _FOLDS}
         for layer in filters.values():
             nn.init.dirac_(layer.weight[:1])

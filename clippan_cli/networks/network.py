@@ -139,7 +139,7 @@ class Network(nn.Module, ABC):
         return self.receptive_field(self.bands) is not None
 
 
-def zeroed(layer: _Layer) -> _Layer:
+def start_at_zero(layer: _Layer) -> _Layer:
     """Set a layer's weights to zero, as a last layer begins, and return it."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
