@@ -30,7 +30,7 @@ def fuse_whole(method: Method, ms: Tensor, pan: Tensor, sampling: Sampling, cons
     pan_box = Box.whole(pan.shape)
     ms_box = Box.whole(ms.shape)
     operators = Operators(sampling, pan_box, ms_box, device=ms.device, dtype=ms.dtype)
-    moments = tile_moments(method.features, ms, pan, operators.covered, operators, ms_box)
+    moments = tile_moments(method.features, ms, pan, operators.covered, operators, core=ms_box)
     everywhere = torch.ones((), dtype=torch.bool, device=ms.device)
     sample = Sample(ms, everywhere.expand_as(ms), pan, everywhere.expand_as(pan), ms_box, pan_box)
     fitted = method.fit(Statistics(sampling, moments, (sample,)))

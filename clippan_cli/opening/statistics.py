@@ -70,7 +70,7 @@ def gather(
     def compute(core: Box, window: Window) -> Moments:
         tile = window.tile(sampling, known.scale, device)
         usable = _usable(tile, known.saturation)
-        return tile_moments(features, tile.ms, tile.pan, usable, tile.operators, core, tile.pan_valid)
+        return tile_moments(features, tile.ms, tile.pan, usable, tile.operators, core=core, pan_valid=tile.pan_valid)
 
     def collect(core: Box, moments: Moments) -> None:
         parts.append(moments)

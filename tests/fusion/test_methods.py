@@ -38,7 +38,7 @@ class Scene:
         mix = torch.tensor(weights or [1 / count] * count, dtype=torch.float64)
         self.pan = torch.tensordot(mix, self.truth, 1)
         self.moments = tile_moments(
-            FEATURES, self.ms, self.pan, self.operators.covered, self.operators, box(SIZE, SIZE)
+            FEATURES, self.ms, self.pan, self.operators.covered, self.operators, core=box(SIZE, SIZE)
         )
         self.tile = Tile(self.ms, self.pan, self.operators)
 
@@ -90,7 +90,9 @@ def test_moments_of_parts_add_up(scene: Scene) -> None:
     for rows in (Span(0, half), Span(half, SIZE)):
         for cols in (Span(0, half), Span(half, SIZE)):
             core = box(1, 1)._replace(rows=rows, cols=cols)
-            parts.append(tile_moments(FEATURES, scene.ms, scene.pan, scene.operators.covered, scene.operators, core))
+            parts.append(
+                tile_moments(FEATURES, scene.ms, scene.pan, scene.operators.covered, scene.operators, core=core)
+            )
     total = merge(parts)
     assert total.count == SIZE * SIZE
     np.testing.assert_allclose(total.sums, scene.moments.sums, rtol=1e-9)

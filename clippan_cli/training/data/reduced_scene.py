@@ -90,6 +90,6 @@ def reduce_scene(files: SceneFiles, options: SceneOptions, device: torch.device,
     hears.say(f"learning from {files.name}: {small.ms.shape[2]} × {small.ms.shape[1]} px one scale down")
     whole = Box.whole(small.ms.shape)
     operators = Operators(small.sampling, Box.whole(small.pan.shape), whole, device=device)
-    moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, whole)
+    moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, core=whole)
     traits = from_moments(moments, small.sampling)
     return ReducedScene(small, Traits(*(value.to(small.ms) for value in traits)))
