@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clippan_cli.base.geometry import Box
 from clippan_cli.physics.operators import Operators, blur, curvature, octaves
+from clippan_cli.physics.pixels import Pixels, Validity
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,11 @@ def feature_names(features: Sequence[str], bands: int) -> tuple[str, ...]:
 def tile_moments(
     features: Sequence[str],
     ms: Tensor,
-    pan: Tensor,
+    pan: Pixels,
     usable: Tensor,
     operators: Operators,
     *,
     core: Box,
-    pan_valid: Tensor | None = None,
 ) -> Moments:
     """Gather the moments of one window.
 
@@ -98,13 +98,11 @@ def tile_moments(
         usable: ``(h, w)``, True where MS and all PAN pixels under its MTF are valid and not saturated.
         operators: The operators between the two windows.
         core: The MS pixels that count.
-        pan_valid: ``(H, W)``, True where PAN is valid; None where all of it is.
     """
-    cut = core.within(operators.ms_box)
-    seen = _Seen(ms, pan, operators, pan_valid, None if bool(usable.all()) else usable[None])
-    planes = [seen.feature(name)[(slice(None), *cut)] for name in features]
-    chosen = usable[cut]
-    table = (torch.cat([torch.ones_like(ms[(slice(0, 1), *cut)]), *planes]) * chosen).flatten(1).double()
+    seen = _Seen(ms, pan, operators, Validity(usable[None]).simplified())
+    planes = [core.cut(seen.feature(name), operators.ms_box) for name in features]
+    chosen, one = core.cut(usable, operators.ms_box), torch.ones_like(core.cut(ms[:1], operators.ms_box))
+    table = (torch.cat([one, *planes]) * chosen).flatten(1).double()
     return Moments(feature_names(features, ms.shape[0]), (table @ table.T).cpu().numpy())
 
 
@@ -113,10 +111,9 @@ class _Seen:
     """One window, seen in many ways."""
 
     ms: Tensor
-    pan: Tensor
+    pan: Pixels
     operators: Operators
-    pan_valid: Tensor | None
-    usable: Tensor | None
+    usable: Validity
 
     def feature(self, name: str) -> Tensor:
         if name not in _FEATURES:
@@ -125,7 +122,7 @@ class _Seen:
 
     @cached_property
     def pan_low(self) -> Tensor:
-        return self.operators.pan_down(self.pan)
+        return self.operators.pan_down(self.pan.values)
 
     @cached_property
     def ms_octaves(self) -> tuple[Tensor, Tensor]:
@@ -137,8 +134,8 @@ class _Seen:
 
     @cached_property
     def curve_octaves(self) -> tuple[Tensor, Tensor]:
-        valid = None if self.pan_valid is None else self.pan_valid[None]
-        bent = curvature(self.pan[None], self.operators.pan_box, valid)[0]
+        pan = self.pan
+        bent = curvature(pan.values[None], self.operators.pan_box, pan.valid[None])[0]
         return octaves(self.operators.pan_down(bent), self.operators.ms_box, self.usable)
 
 
@@ -146,9 +143,9 @@ _FEATURES: dict[str, Callable[[_Seen], Tensor]] = {
     "ms": lambda seen: seen.ms,
     "ms_low": lambda seen: blur(seen.ms, seen.operators.sampling, seen.operators.ms_box),
     "pan_low": lambda seen: seen.pan_low,
-    "pan_simulated": lambda seen: seen.operators.pan_simulated(seen.pan),
-    "lifted": lambda seen: seen.operators.up_adjoint(seen.pan),
-    "lifted_one": lambda seen: seen.operators.up_adjoint(torch.ones_like(seen.pan)),
+    "pan_simulated": lambda seen: seen.operators.pan_simulated(seen.pan.values),
+    "lifted": lambda seen: seen.operators.up_adjoint(seen.pan.values),
+    "lifted_one": lambda seen: seen.operators.up_adjoint(torch.ones_like(seen.pan.values)),
     "ms_top": lambda seen: seen.ms_octaves[0],
     "ms_mid": lambda seen: seen.ms_octaves[1],
     "pan_top": lambda seen: seen.pan_octaves[0],

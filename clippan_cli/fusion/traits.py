@@ -18,6 +18,7 @@ from clippan_cli.base.geometry import Box
 from clippan_cli.fusion.moments import Moments
 from clippan_cli.networks.network import Context, Trait
 from clippan_cli.physics.operators import curvature, octaves
+from clippan_cli.physics.pixels import EVERYWHERE, Validity
 from clippan_cli.physics.sampling import Sampling
 
 
@@ -123,7 +124,7 @@ def as_context(traits: Traits, pan_low: Tensor, ratio: float) -> Context:
     )
 
 
-def stack_features(ms: Tensor, pan_low: Tensor, curve: Tensor, box: Box, valid: Tensor | None = None) -> Tensor:
+def stack_features(ms: Tensor, pan_low: Tensor, curve: Tensor, box: Box, valid: Validity = EVERYWHERE) -> Tensor:
     """Stack every :class:`Feature` of the pixels of pairs: ``(B, C, 7, h, w)``.
 
     Args:
@@ -131,7 +132,7 @@ def stack_features(ms: Tensor, pan_low: Tensor, curve: Tensor, box: Box, valid: 
         pan_low: ``(B, h, w)``, PAN on MS's grid.
         curve: ``(B, h, w)``, the curvature of PAN on MS's grid.
         box: Where the pixels lie on that grid.
-        valid: ``(1, h, w)``, True where pixels are valid; None where all are.
+        valid: ``(1, h, w)``, where pixels are valid.
     """
     ms_top, ms_mid = (octave.view_as(ms) for octave in octaves(ms.flatten(0, 1), box, valid))
     pan_top, pan_mid = octaves(pan_low, box, valid)
@@ -158,18 +159,18 @@ def from_pixels(features: Tensor, gains: Tensor, softness: Tensor) -> Traits:
     return describe(*_moments(features.flatten(3)), gains, softness, torch.ones_like(softness))
 
 
-def measured_softness(bands: Tensor, pan: Tensor, valid: Tensor | None, stated: float) -> float:
+def measured_softness(bands: Tensor, pan: Tensor, valid: Validity, stated: float) -> float:
     """Return how much softer than PAN the bands of a pair on one grid are.
 
     Args:
         bands: ``(C, H, W)``.
         pan: ``(H, W)``.
-        valid: ``(H, W)``, True where pixels are valid; None where all are.
+        valid: ``(H, W)``, where pixels are valid.
         stated: The softness by the stated gains, as from :func:`stated_softness`.
     """
-    box, usable = Box.whole(pan.shape), None if valid is None else valid[None]
+    box, usable = Box.whole(pan.shape), valid[None]
     features = stack_features(bands[None], pan[None], curvature(pan[None], box, usable), box, usable).flatten(3)
-    chosen = features if valid is None else features[..., valid.flatten()]
+    chosen = features[..., valid.of(pan).flatten()]
     return float(_softness(*_spread(*_moments(chosen)), stated, chosen.shape[-1]))
 
 

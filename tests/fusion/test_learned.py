@@ -36,7 +36,7 @@ from clippan_cli.modelstore.model import save_model
 from clippan_cli.networks.network import Trait
 from clippan_cli.networks.registry import network
 from clippan_cli.physics.operators import Operators, curvature
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.pixels import EVERYWHERE, Pixels, Validity, Window
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import degrade, soften
 from tests.conftest import Made, bands, box, read
@@ -68,7 +68,7 @@ def traits(ms: torch.Tensor, pan: torch.Tensor, ratio: float = 4.0, pan_gain: fl
     sampling = stated(ratio, len(ms), pan_gain)
     whole = box(*ms.shape[1:])
     operators = Operators(sampling, box(*pan.shape), whole)
-    moments = tile_moments(FEATURES, ms, pan, operators.covered, operators, core=whole)
+    moments = tile_moments(FEATURES, ms, Pixels(pan), operators.covered, operators, core=whole)
     return from_moments(moments, sampling)
 
 
@@ -77,7 +77,7 @@ def test_traits_do_not_depend_on_the_order_of_features() -> None:
     sampling, whole = stated(4.0, len(ms)), box(*ms.shape[1:])
     operators = Operators(sampling, box(*pan.shape), whole)
     features = ("pan_simulated", *sorted(FEATURES, reverse=True), "lifted")
-    moments = tile_moments(features, ms, pan, operators.covered, operators, core=whole)
+    moments = tile_moments(features, ms, Pixels(pan), operators.covered, operators, core=whole)
     for one, other in zip(from_moments(moments, sampling), traits(ms, pan), strict=True):
         torch.testing.assert_close(one, other)
 
@@ -154,11 +154,11 @@ def test_traits_do_not_see_gaps(make_scene: MakeScene) -> None:
     operators = Operators(sampling, box(*pan.shape), whole)
     usable = operators.covered.clone()
     usable[:, :20] = False
-    full = from_moments(tile_moments(FEATURES, ms, pan, usable, operators, core=whole), sampling)
+    full = from_moments(tile_moments(FEATURES, ms, Pixels(pan), usable, operators, core=whole), sampling)
     known = torch.ones_like(pan, dtype=torch.bool)
     known[:, :60] = False
     gap = torch.where(known, pan, 0)
-    moments = tile_moments(FEATURES, ms, gap, usable, operators, core=whole, pan_valid=known)
+    moments = tile_moments(FEATURES, ms, Pixels(gap, Validity(known)), usable, operators, core=whole)
     torch.testing.assert_close(from_moments(moments, sampling).values, full.values, atol=0.15, rtol=0)
 
 
@@ -206,11 +206,11 @@ def test_what_is_stated_counts_where_the_bands_tell_little() -> None:
 def test_softness_of_a_pair_on_one_grid(blur: float) -> None:
     """Half of the squared blur; gaps do not count."""
     _, pan, truth = pair(blur=blur)
-    assert measured_softness(truth, pan, None, 0.0) == pytest.approx(blur**2 / 2, abs=0.03)
+    assert measured_softness(truth, pan, EVERYWHERE, 0.0) == pytest.approx(blur**2 / 2, abs=0.03)
     valid = torch.ones_like(pan, dtype=torch.bool)
     valid[:, :40] = False
     gap = torch.where(valid, truth, torch.nan), torch.where(valid, pan, torch.nan)
-    assert measured_softness(*gap, valid, 0.0) == pytest.approx(blur**2 / 2, abs=0.05)
+    assert measured_softness(*gap, Validity(valid), 0.0) == pytest.approx(blur**2 / 2, abs=0.05)
 
 
 def test_a_wrong_mtf_is_no_soft_ground() -> None:
@@ -243,9 +243,8 @@ def test_simulation_and_operators_are_one_physics() -> None:
     torch.testing.assert_close(soften(x, torch.zeros(2)), x)
 
 
-def samples(ms: torch.Tensor, pan: torch.Tensor) -> tuple[Sample, ...]:
-    every = torch.ones((), dtype=torch.bool)
-    return (Sample(ms, every.expand_as(ms), pan, every.expand_as(pan), box(*ms.shape[1:]), box(*pan.shape)),)
+def samples(ms: torch.Tensor, pan: torch.Tensor) -> tuple[Window, ...]:
+    return (Window(Pixels(ms), Pixels(pan), box(*ms.shape[1:]), box(*pan.shape)),)
 
 
 @pytest.mark.parametrize(("spoil", "reason"), [(0.0, None), (0.5, "R-ERGAS"), (float("nan"), "not finite")])
@@ -254,11 +253,11 @@ def test_the_guard(spoil: float, reason: str | None) -> None:
     sampling = stated(4.0, 3)
     whole = box(*ms.shape[1:])
     operators = Operators(sampling, box(*pan.shape), whole)
-    moments = tile_moments(FEATURES, ms, pan, operators.covered, operators, core=whole)
+    moments = tile_moments(FEATURES, ms, Pixels(pan), operators.covered, operators, core=whole)
     statistics = Statistics(sampling, moments, samples(ms, pan))
     learned = method(DEFAULT).fit(statistics)
     fuse = learned.fuse
-    object.__setattr__(learned, "fuse", lambda tile: fuse(tile) + spoil * torch.randn_like(tile.pan))
+    object.__setattr__(learned, "fuse", lambda tile: fuse(tile) + spoil * torch.randn_like(tile.pan.values))
     anchors = [method(name).fit(statistics) for name in ("mtf-glp-hpm-r", "gsa")]
     verdict = judge(learned, anchors, statistics, 2)
     assert (verdict.reason or "").startswith(reason or "") if reason != "not finite" else reason in str(verdict.reason)
@@ -300,11 +299,11 @@ def test_only_what_is_wanted_is_worked_out() -> None:
     ms, pan, _ = pair(side=256)
     sampling, small, large = stated(4.0, 3), box(64, 64), box(256, 256)
     operators = Operators(sampling, large, small)
-    moments = tile_moments(FEATURES, ms, pan, operators.covered, operators, core=small)
+    moments = tile_moments(FEATURES, ms, Pixels(pan), operators.covered, operators, core=small)
     learned = method(DEFAULT).fit(Statistics(sampling, moments))
-    whole = learned.fuse(Tile(ms, pan, operators))
+    whole = learned.fuse(Tile(Pixels(ms), Pixels(pan), operators))
     wanted = Box(Span(101, 140), Span(0, 33))
-    tile = Tile(ms, pan, operators, wanted=wanted)
+    tile = Tile(Pixels(ms), Pixels(pan), operators, wanted=wanted)
     plain, part = tile.ms_up.clone(), learned.fuse(tile)
     cut = (slice(None), *wanted.within(large))
     torch.testing.assert_close(part[cut], whole[cut], atol=1e-5, rtol=0)
