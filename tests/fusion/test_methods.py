@@ -91,7 +91,7 @@ def test_moments_of_parts_add_up(scene: Scene) -> None:
         for cols in (Span(0, half), Span(half, SIZE)):
             core = box(1, 1)._replace(rows=rows, cols=cols)
             parts.append(
-                tile_moments(FEATURES, scene.ms, scene.pan, scene.operators.covered, scene.operators, core=core)
+                tile_moments(FEATURES, scene.ms, Pixels(scene.pan), scene.operators.covered, scene.operators, core=core)
             )
     total = merge(parts)
     assert total.count == SIZE * SIZE
