@@ -30,7 +30,8 @@ from clippan_cli.metrics.hypercomplex import q2n
 from clippan_cli.metrics.reference import ergas, sam
 from clippan_cli.opening.survey import survey
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.registration import Sample, measure_shift
+from clippan_cli.physics.pixels import Pixels, Window
+from clippan_cli.physics.registration import measure_shift
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.wald import reduce
 from clippan_cli.scene.pair import open_pair
@@ -72,15 +73,7 @@ def reduced(scene: Scene, name: str, steps: int, slip: tuple[float, float], regi
     pair = reduce(scene.ms, scene.pan, scene.sampling, slip)
     sampling = pair.sampling
     if register:
-        everywhere = torch.ones((), dtype=torch.bool)
-        sample = Sample(
-            pair.ms,
-            everywhere.expand_as(pair.ms),
-            pair.pan,
-            everywhere.expand_as(pair.pan),
-            whole(pair.ms),
-            whole(pair.pan),
-        )
+        sample = Window(Pixels(pair.ms), Pixels(pair.pan), whole(pair.ms), whole(pair.pan))
         shift = measure_shift([sample], sampling).whole
         if shift is not None:
             sampling = sampling.shifted(((shift.row, shift.col),) * len(sampling.gains))

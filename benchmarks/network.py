@@ -23,7 +23,7 @@ from clippan_cli.base.machine import choose_device
 from clippan_cli.base.memory import Memory
 from clippan_cli.fusion.registry import DEFAULT
 from clippan_cli.modelstore.model import find_model
-from clippan_cli.networks.network import TRAITS, Context, Network
+from clippan_cli.networks.network import Context, Network, Trait
 
 _RUNS, _SIDE = 5, 2048
 
@@ -50,8 +50,20 @@ def inputs(side: int, bands: int, ratio: float, device: torch.device) -> tuple[T
     """A tile of noise."""
     ms_up, pan = torch.rand(1, bands, side, side, device=device), torch.rand(1, 1, side, side, device=device)
     one, alone = torch.ones(1, bands, device=device), torch.ones(1, 1, device=device)
-    traits = torch.zeros(1, bands, TRAITS, device=device)
-    return ms_up, pan, Context(pan.mean().expand_as(pan), one / 2, one / 3, alone / 2, alone / 3, traits, ratio)
+    traits = torch.zeros(1, bands, len(Trait), device=device)
+    return (
+        ms_up,
+        pan,
+        Context(
+            pan_low=pan.mean().expand_as(pan),
+            mean=one / 2,
+            deviation=one / 3,
+            pan_mean=alone / 2,
+            pan_deviation=alone / 3,
+            traits=traits,
+            ratio=ratio,
+        ),
+    )
 
 
 def operations(net: Network, tile: tuple[Tensor, Tensor, Context]) -> float:

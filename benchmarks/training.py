@@ -86,7 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
     Memory(8 << 30).__enter__()
-    supervisor = load_supervisor(arguments.supervisor).on(device)
+    supervisor = load_supervisor(arguments.supervisor).move_to(device)
     side = supervisor.encoder.side
     plain = {name: weight for name, weight in LOSSES.items() if name != "teacher"}
     methods = taught_by(TrainOptions(), {"teacher": 0.0}, device)

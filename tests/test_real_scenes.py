@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clippan_cli import SharpenOptions, sharpen
 from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.pixels import Validity
 from clippan_cli.scene.pair import open_pair
 from clippan_cli.sharpening.record import Record
 from tests.conftest import REAL
@@ -50,7 +51,7 @@ def inconsistency(path: Path, ms: str, pan: str, record: Record) -> NDArray[np.f
         phases = tuple((row, col) for row, col in record.geometry.phases_used)
         sampling = replace(pair.sampling, phases=phases)
         operators = Operators(sampling, pair.pan.grid.box, pair.ms.grid.box, dtype=torch.float64)
-    seen = operators.down(torch.where(valid, fused, 0), valid[None])
+    seen = operators.down(torch.where(valid, fused, 0), Validity(valid[None]))
     known = operators.covered & (operators.weight(valid[None]) > 0.99).all(0)
     if ms_valid is not None:
         known &= torch.from_numpy(ms_valid).all(0)

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.geometry import Box
 from clippan_cli.fusion.consistency import back_project
 from clippan_cli.fusion.method import Fitted, Tile
+from clippan_cli.opening.window import read_pixels
+from clippan_cli.physics.pixels import Pixels, Validity
 from clippan_cli.scene.raster import Raster
-
-Pixels = tuple[Tensor, Tensor | None]
-"""``(C, H, W)`` in scene units, and validity ``(1 or C, H, W)``, None where all are valid."""
 
 
 class Candidate(ABC):
@@ -50,30 +49,25 @@ class FromFile(Candidate):
     def __init__(self, name: str, raster: Raster, area: Box, bands: Sequence[int] | None = None) -> None:
         super().__init__(name, 0)
         self._raster, self._area = raster, area
-        self._bands = slice(None) if bands is None else list(bands)
+        self._bands = list(range(raster.count)) if bands is None else list(bands)
 
     def read(self, box: Box) -> Pixels:
         """Read the part of ``box`` that the file covers; the rest is invalid."""
         inner = box.intersection(self._area)
-        place = (slice(None), *inner.within(box))
-        own = inner.within(self._area)
-        pixels, valid = self._raster.read(Box(*(Span(part.start, part.stop) for part in own)))
-        pixels = pixels[self._bands]
-        valid = valid if valid is None or len(valid) == 1 else valid[self._bands]
+        found = read_pixels(self._raster, inner.relative_to(self._area))
+        found = Pixels(found.values[self._bands], found.valid.pick(self._bands))
         if inner == box:
-            return torch.from_numpy(pixels), None if valid is None else torch.from_numpy(valid)
-        out = torch.zeros(len(pixels), *box.shape)
-        known = torch.zeros(1 if valid is None else len(valid), *box.shape, dtype=torch.bool)
-        out[place] = torch.from_numpy(pixels)
-        known[place] = True if valid is None else torch.from_numpy(valid)
-        return out, known
+            return found
+        values = torch.zeros(len(self._bands), *box.shape)
+        known = torch.zeros_like(values, dtype=torch.bool)
+        inner.cut(values, box)[:] = found.values
+        inner.cut(known, box)[:] = found.valid.of(found.values)
+        return Pixels(values, Validity(known))
 
     def pixels(self, tile: Tile, ms_up: Tensor, loaded: Pixels | None, scale: float) -> Pixels:
         """In scene units."""
         assert loaded is not None
-        values, valid = loaded
-        device = tile.pan.device
-        return values.to(device) / scale, None if valid is None else valid.to(device)
+        return loaded.to(tile.pan.values.device).divided(scale)
 
 
 class Interpolated(Candidate):
@@ -91,7 +85,7 @@ class Interpolated(Candidate):
 
     def pixels(self, tile: Tile, ms_up: Tensor, loaded: Pixels | None, scale: float) -> Pixels:
         """The convention's own interpolation."""
-        return ms_up, None
+        return Pixels(ms_up)
 
 
 class Fused(Candidate):
@@ -114,6 +108,6 @@ class Fused(Candidate):
 
     def pixels(self, tile: Tile, ms_up: Tensor, loaded: Pixels | None, scale: float) -> Pixels:
         """Fuse; each candidate gets a tile of its own, for methods may change what it holds."""
-        own = Tile(tile.ms, tile.pan, tile.operators, tile.ms_valid, tile.pan_valid)
+        own = Tile(tile.ms, tile.pan, tile.operators)
         out = back_project(self._fitted.fuse(own), own, self._consistency)
-        return (out if self._bands == list(range(len(out))) else out[self._bands]), own.valid
+        return Pixels(out if self._bands == list(range(len(out))) else out[self._bands], own.valid)

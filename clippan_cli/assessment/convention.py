@@ -13,13 +13,13 @@ from torch import Tensor
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError, ResourceError
 from clippan_cli.fusion.method import Tile
-from clippan_cli.opening.window import read_tensors
+from clippan_cli.opening.window import read_pixels
 from clippan_cli.physics.dlpan import dlpan_filter, imresize, interp23
 from clippan_cli.physics.operators import Operators, blur
+from clippan_cli.physics.pixels import Pixels, Validity
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.pair import Pair
 
-_WHOLE = 0.999
 _STRIP = 64
 _DLPAN_REACH = 20
 _INTERP23_REACH = 12
@@ -39,11 +39,11 @@ class View(ABC):
         self.ms, self.ms_up, self.pan, self.pan_low = ms, ms_up, pan, pan_low
 
     @abstractmethod
-    def filtered(self, fused: Tensor, valid: Tensor | None) -> Tensor:
+    def filtered(self, fused: Tensor, valid: Validity) -> Tensor:
         """``(C, H, W)`` through the sensor's MTF, on PAN's grid still."""
 
     @abstractmethod
-    def seen(self, fused: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def seen(self, fused: Tensor, valid: Validity) -> tuple[Tensor, Tensor]:
         """``(C, H, W)`` as MS would see it, ``(C, h, w)``; and where it sees valid pixels only, ``(h, w)``."""
 
 
@@ -75,12 +75,12 @@ class Convention(ABC):
     def border(self) -> int:
         """PAN pixels along the edge of a scene that indices against a truth leave out."""
 
-    def trusted(self, valid: Tensor | None) -> Tensor | None:
+    def trusted(self, valid: Validity) -> Validity:
         """Which of the valid pixels ``(H, W)`` the convention's filters leave untouched by invalid ones."""
         return valid
 
     def _measured(self, tile: Tile) -> Tensor:
-        return tile.ms[self.bands]
+        return tile.ms.values[self.bands]
 
 
 class SceneConvention(Convention):
@@ -108,7 +108,8 @@ class SceneConvention(Convention):
         operators = Operators(
             self.sampling.pick(self.bands), tile.operators.pan_box, tile.operators.ms_box, device=ms.device
         )
-        return _SceneView(ms, operators.up(ms), tile.pan, operators.low_pass(tile.pan, tile.pan_valid), operators)
+        low = operators.low_pass(tile.pan.values, tile.pan.valid)
+        return _SceneView(ms, operators.up(ms), tile.pan.values, low, operators)
 
 
 class _SceneView(View):
@@ -116,15 +117,13 @@ class _SceneView(View):
         super().__init__(ms, ms_up, pan, pan_low if pan_low.stride(0) else pan_low[:1])
         self._operators = operators
 
-    def filtered(self, fused: Tensor, valid: Tensor | None) -> Tensor:
-        known = None if valid is None else valid[None]
-        return blur(fused, self._operators.sampling, self._operators.pan_box, known)
+    def filtered(self, fused: Tensor, valid: Validity) -> Tensor:
+        return blur(fused, self._operators.sampling, self._operators.pan_box, valid[None])
 
-    def seen(self, fused: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        if valid is None:
-            return self._operators.down(fused), self._operators.covered
-        whole = (self._operators.weight(valid[None]) > _WHOLE).all(0)
-        return self._operators.down(fused, valid[None]), whole & self._operators.covered
+    def seen(self, fused: Tensor, valid: Validity) -> tuple[Tensor, Tensor]:
+        operators = self._operators
+        whole = operators.covered if valid.mask is None else operators.sees_only(valid.mask[None]).all(0)
+        return operators.down(fused, valid[None]), whole
 
 
 class DlpanConvention(Convention):
@@ -178,7 +177,7 @@ class DlpanConvention(Convention):
             Sampling.uniform((ratio, ratio), (at, at), pair.sampling.gains, pair.sampling.pan_gain), list(bands)
         )
         self._ratio, self._scale = ratio, scale
-        self._ms = _filled(*read_tensors(pair.ms, pair.ms.grid.box))[self.bands] / scale
+        self._ms = _filled(read_pixels(pair.ms, pair.ms.grid.box))[self.bands] / scale
         self._pan = _lowered(pair, ratio) / scale
 
     @property
@@ -191,9 +190,9 @@ class DlpanConvention(Convention):
         """As DLPan crops."""
         return 20
 
-    def trusted(self, valid: Tensor | None) -> Tensor | None:
+    def trusted(self, valid: Validity) -> Validity:
         """Filters and interpolation take invalid pixels for the band's mean: what they reach is left out."""
-        return None if valid is None else _eroded(valid)
+        return valid.changed(_eroded)
 
     def view(self, tile: Tile) -> View:
         """One window."""
@@ -202,7 +201,7 @@ class DlpanConvention(Convention):
         return _DlpanView(
             ms,
             self._interpolated(self._ms, box).to(ms.device),
-            tile.pan,
+            tile.pan.values,
             self._interpolated(self._pan, box).to(ms.device),
             self._ratio,
             tuple(self.sampling.gains[k] for k in self.bands),
@@ -234,13 +233,13 @@ class _DlpanView(View):
         super().__init__(ms, ms_up, pan, pan_low)
         self._ratio, self._gains, self._operators = ratio, gains, operators
 
-    def filtered(self, fused: Tensor, valid: Tensor | None) -> Tensor:
+    def filtered(self, fused: Tensor, valid: Validity) -> Tensor:
         return dlpan_filter(fused, self._ratio, self._gains)
 
-    def seen(self, fused: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def seen(self, fused: Tensor, valid: Validity) -> tuple[Tensor, Tensor]:
         out = self._decimated(self.filtered(fused, valid))
-        whole = None if valid is None else self._decimated(valid[None])[0]
-        return out, self._operators.covered if whole is None else whole & self._operators.covered
+        whole = valid.changed(lambda mask: self._decimated(mask[None])[0])
+        return out, (Validity(self._operators.covered) & whole).of(self._operators.covered)
 
     def _decimated(self, x: Tensor) -> Tensor:
         """The samples at ``ratio // 2 + ratio·k`` that belong to the MS window, edges repeated."""
@@ -251,13 +250,13 @@ class _DlpanView(View):
         return x[:, picks[0].to(x.device)][:, :, picks[1].to(x.device)]
 
 
-def _filled(x: Tensor, valid: Tensor | None) -> Tensor:
-    """``(C, H, W)`` with each band's mean where it is invalid: the filters know no gaps."""
-    if valid is None:
-        return x
-    known = valid.expand_as(x)
-    mean = (x * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
-    return torch.where(known, x, mean[:, None, None])
+def _filled(x: Pixels) -> Tensor:
+    """Fill ``(C, H, W)`` with each band's mean where it is invalid: the filters know no gaps."""
+    if x.valid.everywhere:
+        return x.values
+    known = x.valid.of(x.values)
+    mean = (x.values * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
+    return x.valid.keep(x.values, mean[:, None, None])
 
 
 def _eroded(valid: Tensor) -> Tensor:
@@ -275,6 +274,6 @@ def _lowered(pair: Pair, ratio: int) -> Tensor:
         rows = Span(start, min(height, start + _STRIP))
         outer = rows.grow(halo, height)
         box = Box(Span(outer.start * ratio, outer.stop * ratio), Span(0, width * ratio))
-        pan = _filled(*read_tensors(pair.pan, box))
+        pan = _filled(read_pixels(pair.pan, box))
         strips.append(imresize(pan, ratio)[:, rows.start - outer.start : rows.stop - outer.start])
     return torch.cat(strips, 1)

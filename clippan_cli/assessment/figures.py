@@ -21,7 +21,7 @@ from clippan_cli.assessment.lattice import Lattice
 from clippan_cli.assessment.tally import Maps
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.metrics.blocks import BLOCK
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.pixels import Pixels, Window
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.pair import Pair
 
@@ -82,10 +82,10 @@ def stretch_of(planes: Sequence[NDArray[Any]]) -> Stretch:
     return Stretch(low, high)
 
 
-def sample_stretches(samples: tuple[Sample, ...], scale: float, bands: Sequence[int]) -> tuple[Stretch, Stretch]:
+def sample_stretches(samples: tuple[Window, ...], scale: float, bands: Sequence[int]) -> tuple[Stretch, Stretch]:
     """That of MS, which all coloured pictures share, and that of PAN."""
-    ms = [torch.cat([sample.ms[band][sample.ms_valid[band]] for sample in samples]).numpy() * scale for band in bands]
-    pan = torch.cat([sample.pan[sample.pan_valid] for sample in samples]).numpy() * scale
+    ms = [torch.cat([sample.ms.known(band) for sample in samples]).numpy() * scale for band in bands]
+    pan = torch.cat([sample.pan.known() for sample in samples]).numpy() * scale
     return stretch_of(ms), stretch_of([pan])
 
 
@@ -150,16 +150,15 @@ def crops(
         (sampling.nearest(axis, box[axis]) - read.ms_box[axis].start).clip(0, read.ms_box[axis].size - 1)
         for axis in (0, 1)
     )
-    ms = _gaps(read.ms, read.ms_valid)[list(ms_bands)][:, rows][:, :, cols]
-    pan = _gaps(read.pan[None], None if read.pan_valid is None else read.pan_valid[None])
-    pan = pan[(slice(None), *box.within(read.pan_box))]
+    ms = _gaps(read.ms)[list(ms_bands)][:, rows][:, :, cols]
+    pan = box.cut(_gaps(read.pan)[None], read.pan_box)
     panels = [("MS as delivered", stretches[0](ms)), ("PAN", stretches[1](pan))]
     panels += [(name, stretches[0](image[list(bands)].numpy())) for name, image in images.items()]
     return [(name, as_uri(picture)) for name, picture in panels]
 
 
-def _gaps(x: torch.Tensor, valid: torch.Tensor | None) -> NDArray[np.float32]:
-    filled: NDArray[np.float32] = (x if valid is None else torch.where(valid, x, float("nan"))).numpy()
+def _gaps(x: Pixels) -> NDArray[np.float32]:
+    filled: NDArray[np.float32] = x.valid.keep(x.values, float("nan")).numpy()
     return filled
 
 

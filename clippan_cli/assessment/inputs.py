@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.pixels import Window
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
 
@@ -79,7 +79,7 @@ def _lies(raster: Raster, pan: Raster, what: str) -> Box:
             f"{what} lies between PAN's pixels: its corner is at row {row:.2f}, column {col:.2f} of PAN",
             "assess the image on PAN's own grid, before it is resampled",
         )
-    box = Box(*(Span(first, first + side) for first, side in zip(start, grid.shape, strict=True)))
+    box = Box.at(start, grid.shape)
     if min(start) < 0 or any(span.stop > side for span, side in zip(box, fine.shape, strict=True)):
         raise InputError(
             f"{what} covers rows {box.rows.start}–{box.rows.stop} and columns {box.cols.start}–{box.cols.stop} "
@@ -90,7 +90,7 @@ def _lies(raster: Raster, pan: Raster, what: str) -> Box:
 
 
 def check_unit(
-    raster: Raster, what: str, area: Box, pair: Pair, samples: Sequence[Sample], bands: Sequence[int]
+    raster: Raster, what: str, area: Box, pair: Pair, samples: Sequence[Window], bands: Sequence[int]
 ) -> None:
     """Compare the image's band means with those of MS, on the samples of the survey that it covers.
 
@@ -108,16 +108,14 @@ def check_unit(
     shape, places = pair.pan.grid.shape, []
     for ms_box in [sample.ms_box for sample in samples]:
         outer = pair.sampling.pan_box(ms_box, 0, shape)
-        if outer.intersection(area) == outer:
+        if outer.inside(area):
             places.append((outer, ms_box))
     if not places:
         middle = Box(*(_middle(span) for span in area))
         places = [(middle, pair.sampling.ms_box(middle, pair.ms.grid.shape))]
     means = [
         (
-            _mean(
-                raster, Box(*(Span(s.start - o.start, s.stop - o.start) for s, o in zip(pan_box, area, strict=True))), k
-            ),
+            _mean(raster, pan_box.relative_to(area), k),
             _mean(pair.ms, ms_box, band),
         )
         for pan_box, ms_box in places
@@ -131,10 +129,6 @@ def check_unit(
             f"{what} is in another unit than MS: its mean is {ours:.6g}, that of MS {theirs:.6g} ({factor:.4g} times)",
             "give it in MS's unit, before it is scaled or converted",
         )
-
-
-def _seen_from(area: Box, box: Box) -> Box:
-    return Box(*(Span(s.start - o.start, s.stop - o.start) for s, o in zip(box, area, strict=True)))
 
 
 def _middle(span: Span) -> Span:
@@ -167,7 +161,7 @@ def peak_of(raster: Raster, scale: float) -> float:
 
 
 def ranges(
-    samples: tuple[Sample, ...], scale: float, bands: tuple[int, ...], bins: int, *, integer: bool
+    samples: tuple[Window, ...], scale: float, bands: tuple[int, ...], bins: int, *, integer: bool
 ) -> NDArray[np.float64]:
     """Lowest and highest DN of each band's histogram, a little beyond what MS shows: ``(C, 2)``.
 
@@ -180,7 +174,7 @@ def ranges(
     """
     rows = []
     for band in bands:
-        values = torch.cat([sample.ms[band][sample.ms_valid[band]] for sample in samples]).double() * scale
+        values = torch.cat([sample.ms.known(band) for sample in samples]).double() * scale
         low, high = (float(np.quantile(values.numpy(), q)) for q in (0.001, 0.999)) if len(values) else (0.0, 1.0)
         margin = 0.15 * (high - low) or 1.0
         low, high = max(low - margin, min(0.0, low)), high + margin

@@ -11,17 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clippan_cli.assessment.candidate import Candidate, Pixels
+from clippan_cli.assessment.candidate import Candidate
 from clippan_cli.assessment.convention import Convention
 from clippan_cli.assessment.lattice import Cell, Lattice
-from clippan_cli.assessment.tally import Maps, Sums, Window, against_truth, full_resolution, whole_blocks
-from clippan_cli.base.geometry import Box, Span
+from clippan_cli.assessment.tally import Judged, Maps, Sums, against_truth, full_resolution, whole_blocks
+from clippan_cli.base.geometry import Box
 from clippan_cli.base.memory import Memory
 from clippan_cli.base.pipeline import Clock, Pipeline
 from clippan_cli.errors import Interrupted
+from clippan_cli.fusion.method import make_tile
 from clippan_cli.metrics.blocks import BLOCK
-from clippan_cli.opening.window import Window as Read
 from clippan_cli.opening.window import read_window
+from clippan_cli.physics.pixels import EVERYWHERE, Pixels, Validity, Window
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
 
@@ -116,7 +117,7 @@ class Findings:
 class _Loaded:
     """One window as the reader leaves it."""
 
-    read: Read
+    read: Window
     files: list[Pixels | None]
     truth: Pixels | None
 
@@ -185,20 +186,19 @@ class Judge:
         Pipeline(self._read, self._compute, collect, self._workers, clock or Clock()).run(cells)
         return found
 
-    def window(self, box: Box, candidates: Sequence[Candidate]) -> tuple[Read, dict[str, Tensor]]:
+    def window(self, box: Box, candidates: Sequence[Candidate]) -> tuple[Window, dict[str, Tensor]]:
         """Every candidate's pixels ``(C, H, W)`` in DN for a window of PAN's grid, for pictures."""
         outer = box.grow(self._margin(candidates), self._case.pair.pan.grid.shape)
         ms_box = self._case.convention.sampling.ms_box(outer, self._case.pair.ms.grid.shape)
         read = read_window(self._case.pair, ms_box, outer)
-        tile = read.tile(self._case.convention.sampling, self._case.scale, self._device)
-        at = (slice(None), *box.within(outer))
+        tile = make_tile(read.divided(self._case.scale), self._case.convention.sampling, self._device)
         with torch.inference_mode():
             ms_up = self._case.convention.view(tile).ms_up
             out = {}
             for each in candidates:
-                pixels, valid = each.pixels(tile, ms_up, each.read(outer), self._case.scale)
-                known = pixels if valid is None else torch.where(valid.all(0), pixels, float("nan"))
-                out[each.name] = known[at].cpu() * self._case.scale
+                seen = each.pixels(tile, ms_up, each.read(outer), self._case.scale)
+                known = seen.valid.joint().keep(seen.values, float("nan"))
+                out[each.name] = box.cut(known, outer).cpu() * self._case.scale
         return read, out
 
     def _candidates(self, cell: Cell) -> tuple[Candidate, ...]:
@@ -212,9 +212,9 @@ class Judge:
     def _read(self, cell: Cell) -> _Loaded:
         sampling, pair = self._case.convention.sampling, self._case.pair
         candidates = self._candidates(cell)
-        judged = _hull(cell.pan, sampling.pan_box(cell.ms, 0, pair.pan.grid.shape))
+        judged = cell.pan.hull(sampling.pan_box(cell.ms, 0, pair.pan.grid.shape))
         pan_box = judged.grow(self._margin(candidates), pair.pan.grid.shape)
-        ms_box = _hull(sampling.ms_box(pan_box, pair.ms.grid.shape), cell.ms)
+        ms_box = sampling.ms_box(pan_box, pair.ms.grid.shape).hull(cell.ms)
         truth = self._case.truth
         return _Loaded(
             read_window(pair, ms_box, pan_box),
@@ -228,7 +228,7 @@ class Judge:
 
     def _judge(self, cell: Cell, loaded: _Loaded) -> _Verdict:
         case, read = self._case, loaded.read
-        tile = read.tile(case.convention.sampling, case.scale, self._device)
+        tile = make_tile(read.divided(case.scale), case.convention.sampling, self._device)
         view = case.convention.view(tile)
         candidates = self._candidates(cell)
         images = [
@@ -236,12 +236,17 @@ class Judge:
             for each, files in zip(candidates, loaded.files, strict=True)
         ]
         # All are judged on the same pixels: those that every one of them and the scene itself have.
-        valid = case.convention.trusted(_all_valid([tile.valid, *(known for _, known in images)]))
-        ms_valid = None if tile.ms_valid is None else tile.ms_valid.all(0)
+        valid = case.convention.trusted(_all_valid([tile.valid, *(image.valid for image in images)]))
         verdict = _Verdict({}, {})
-        for each, (pixels, _) in zip(candidates, images, strict=True):
-            fused = pixels if valid is None else torch.where(valid, pixels, view.ms_up)
-            window = Window(cell, read.pan_box, read.ms_box, view, fused, valid, ms_valid)
+        for each, image in zip(candidates, images, strict=True):
+            window = Judged(
+                cell=cell,
+                pan_box=read.pan_box,
+                ms_box=read.ms_box,
+                view=view,
+                fused=Pixels(valid.keep(image.values, view.ms_up), valid),
+                ms_valid=tile.ms.valid.joint(),
+            )
             verdict.sums[each.name] = Sums()
             if not case.blind:
                 verdict.sums[each.name], verdict.maps[each.name] = full_resolution(window, case.lattice.area)
@@ -253,64 +258,51 @@ class Judge:
                 verdict.look = self._look(window)
         return verdict
 
-    def _against(self, truth: Truth, window: Window, loaded: _Loaded) -> Sums:
+    def _against(self, truth: Truth, window: Judged, loaded: _Loaded) -> Sums:
         assert loaded.truth is not None
-        pixels, valid = loaded.truth
-        good = None if valid is None else valid.all(0).to(self._device)
-        return against_truth(
-            window,
-            pixels.to(self._device) / self._case.scale,
-            good,
-            truth.inside,
-            truth.peak / self._case.scale,
-        )
+        known = loaded.truth.to(self._device).divided(self._case.scale)
+        known = Pixels(known.values, known.valid.joint())
+        return against_truth(window, known, truth.inside, truth.peak / self._case.scale)
 
-    def _histograms(self, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Counts of MS and of the image."""
-        assert self._edges is not None
-        rows, cols = (max(round(ratio), self._look_step) for ratio in self._case.convention.sampling.ratio)
-        at = window.judged
-        fine = window.fused[(slice(None), *at)][:, ::rows, ::cols]
-        known = None if window.valid is None else window.valid[at][::rows, ::cols]
-        coarse = window.cell.ms.within(window.ms_box)
-        step = max(1, round(rows / self._case.convention.sampling.ratio[0]))
-        ms = window.view.ms[(slice(None), *coarse)][:, ::step, ::step]
-        ms_known = None if window.ms_valid is None else window.ms_valid[coarse][::step, ::step]
-        return self._counted(ms, ms_known), self._counted(fine, known)
+    def _histograms(self, window: Judged) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Count the values of MS and of the image."""
+        ratios = self._case.convention.sampling.ratio
+        rows, cols = (max(round(ratio), self._look_step) for ratio in ratios)
+        step = max(1, round(rows / ratios[0]))
+        ms = Pixels(window.view.ms, window.ms_valid).cut(window.cell.ms, window.ms_box)
+        return self._counted(_thinned(ms, step, step)), self._counted(_thinned(window.inner, rows, cols))
 
-    def _counted(self, x: Tensor, known: Tensor | None) -> NDArray[np.float64]:
+    def _counted(self, x: Pixels) -> NDArray[np.float64]:
         assert self._edges is not None
-        rows = []
-        for plane, (low, high) in zip(x, self._edges / self._case.scale, strict=True):
-            values = (plane.flatten() if known is None else plane[known]).float().cpu()
-            rows.append(torch.histc(values, BINS, float(low), float(high)).double().numpy())
+        mask, rows = x.valid.of(x.values[0]), []
+        for plane, (low, high) in zip(x.values, self._edges / self._case.scale, strict=True):
+            rows.append(torch.histc(plane[mask].float().cpu(), BINS, float(low), float(high)).double().numpy())
         return np.stack(rows)
 
-    def _extremes(self, window: Window) -> NDArray[np.int64]:
-        """Pixels (of any band) at the lowest and at the highest value of the type, and all valid pixels."""
-        fused = window.fused[(slice(None), *window.judged)]
-        known = None if window.valid is None else window.valid[window.judged]
-        total = fused[0].numel() if known is None else int(known.sum())
+    def _extremes(self, window: Judged) -> NDArray[np.int64]:
+        """Count pixels (of any band) at the lowest and at the highest value of the type, and all valid pixels."""
+        inner = window.inner
+        fused, total = inner.values, inner.valid.count(inner.values[0])
         if self._limits is None:
             return np.array([0, 0, total])
         low, high = (limit / self._case.scale for limit in self._limits)
         lowest, highest = (float(end) for end in fused.aminmax())
+        known = inner.valid.of(fused[0])
         ends = (
-            _counted_pixels(fused <= low, known) if lowest <= low else 0,
-            _counted_pixels(fused >= high, known) if highest >= high else 0,
+            int(((fused <= low).any(0) & known).sum()) if lowest <= low else 0,
+            int(((fused >= high).any(0) & known).sum()) if highest >= high else 0,
         )
         return np.array([*ends, total])
 
-    def _look(self, window: Window) -> NDArray[np.float32]:
-        """Every n-th pixel of a window, counted from the area's first."""
+    def _look(self, window: Judged) -> NDArray[np.float32]:
+        """Take every n-th pixel of a window, counted from the area's first."""
         rows, cols = (
             slice(-(span.start - outer.start) % self._look_step, None, self._look_step)
             for span, outer in zip(window.cell.pan, self._case.lattice.area, strict=True)
         )
-        fused = window.fused if window.valid is None else torch.where(window.valid, window.fused, float("nan"))
-        small: NDArray[np.float32] = (
-            (fused[(slice(None), *window.judged)][:, rows, cols] * self._case.scale).cpu().numpy()
-        )
+        inner = window.inner
+        seen = inner.valid.keep(inner.values, float("nan"))[:, rows, cols]
+        small: NDArray[np.float32] = (seen * self._case.scale).cpu().numpy()
         return small
 
     def _collect(self, found: Findings, cell: Cell, verdict: _Verdict) -> None:
@@ -351,10 +343,10 @@ class Judge:
 def holds_blocks(pair: Pair, convention: Convention, images: Sequence[Candidate], cell: Cell) -> bool:
     """Whether a window holds any whole block of valid pixels."""
     ms_box = convention.sampling.ms_box(cell.pan, pair.ms.grid.shape)
-    tile = read_window(pair, ms_box, cell.pan).tile(convention.sampling, 1.0, torch.device("cpu"))
+    tile = make_tile(read_window(pair, ms_box, cell.pan), convention.sampling, torch.device("cpu"))
     files = [pixels for pixels in (each.read(cell.pan) for each in images) if pixels is not None]
-    valid = _all_valid([tile.valid, *(known for _, known in files)])
-    return bool(whole_blocks(valid, (slice(None), slice(None)), cell.pan.shape, torch.device("cpu")).any())
+    valid = _all_valid([tile.valid, *(pixels.valid for pixels in files)])
+    return bool(whole_blocks(valid, tile.pan.values[None]).any())
 
 
 def whole_type(raster: Raster) -> tuple[float, float] | None:
@@ -365,20 +357,15 @@ def whole_type(raster: Raster) -> tuple[float, float] | None:
     return float(limits.min), float(limits.max)
 
 
-def _counted_pixels(hit: Tensor, known: Tensor | None) -> int:
-    """Valid pixels with a hit in any band."""
-    pixels = hit.any(0)
-    return int((pixels if known is None else pixels & known).sum())
+def _thinned(x: Pixels, rows: int, cols: int) -> Pixels:
+    """Take every so many-th row and column."""
+    index = (..., slice(None, None, rows), slice(None, None, cols))
+    return Pixels(x.values[index], x.valid[index])
 
 
-def _hull(first: Box, second: Box) -> Box:
-    return Box(*(Span(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True)))
-
-
-def _all_valid(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """``(H, W)`` where all bands of all parts are valid; None where everything is."""
-    known = [part.all(0) for part in parts if part is not None]
-    if not known:
-        return None
-    valid = torch.stack(known).all(0)
-    return None if bool(valid.all()) else valid
+def _all_valid(parts: Sequence[Validity]) -> Validity:
+    """Return where all bands of all parts are valid: ``(H, W)``."""
+    valid = EVERYWHERE
+    for part in parts:
+        valid = valid & part.joint()
+    return valid.simplified()

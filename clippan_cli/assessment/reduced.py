@@ -13,20 +13,19 @@ import rasterio
 import torch
 from affine import Affine
 from rasterio.windows import Window as Place
-from torch import Tensor
 
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
 from clippan_cli.metrics.blocks import BLOCK
-from clippan_cli.opening.window import read_tensors, read_window
+from clippan_cli.opening.window import read_pixels, read_window
 from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.pixels import Pixels
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.pair import Pair, open_pair
 from clippan_cli.scene.raster import Raster
 
 _STEP = 512
-_WHOLE = 0.999
 
 
 def write_reduced(pair: Pair, sampling: Sampling, folder: Path) -> Pair:
@@ -69,19 +68,18 @@ def _pan(pair: Pair, sampling: Sampling, box: Box) -> Any:
     pan_box = alone.pan_box(box, alone.down_reach + 1, pair.pan.grid.shape)
     window = read_window(pair, box, pan_box)
     operators = Operators(alone, pan_box, box)
-    return _seen(operators, window.pan[None], None if window.pan_valid is None else window.pan_valid[None])
+    return _seen(operators, Pixels(window.pan.values[None], window.pan.valid[None]))
 
 
 def _ms(ms: Raster, stated: Sampling, box: Box) -> Any:
     """MS on a window of the reduced grid."""
     inner = stated.pan_box(box, stated.down_reach + 1, ms.grid.shape)
-    return _seen(Operators(stated, inner, box), *read_tensors(ms, inner))
+    return _seen(Operators(stated, inner, box), read_pixels(ms, inner))
 
 
-def _seen(operators: Operators, x: Tensor, valid: Tensor | None) -> Any:
-    known = torch.ones(1, *x.shape[1:], dtype=torch.bool) if valid is None else valid
-    whole = (operators.weight(known) > _WHOLE) & operators.covered
-    return torch.where(whole, operators.down(x, valid), math.nan).numpy()
+def _seen(operators: Operators, x: Pixels) -> Any:
+    whole = operators.sees_only(x.valid.of(x.values))
+    return torch.where(whole, operators.down(x.values, x.valid), math.nan).numpy()
 
 
 def _create(path: Path, grid: Grid, count: int) -> Any:

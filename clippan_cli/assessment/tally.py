@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from clippan_cli.metrics.hypercomplex import q2n_map, quality_of_all
 from clippan_cli.metrics.local import REACH, box_mean, local_correlation
 from clippan_cli.metrics.qnr import against, between_bands
 from clippan_cli.metrics.reference import SSIM_REACH, sobel, spectral_angles, ssim_map
+from clippan_cli.physics.pixels import Pixels, Validity
 
 _STRIP = 8 * BLOCK
 _CORRELATED = 2048 * 2048
@@ -57,8 +59,8 @@ class Sums:
             self.values[name] = np.array([value], np.float64)
 
 
-@dataclass(frozen=True)
-class Window:
+@dataclass(frozen=True, kw_only=True)
+class Judged:
     """A candidate in one window.
 
     Args:
@@ -66,26 +68,28 @@ class Window:
         pan_box: Where the arrays lie on PAN's grid.
         ms_box: Where MS lies on its own.
         view: What the candidate is compared with.
-        fused: ``(C, H, W)``, MS interpolated where invalid.
-        valid: ``(H, W)``; None where all are valid.
-        ms_valid: ``(h, w)``; None where all are valid.
+        fused: ``(C, H, W)``, MS interpolated where invalid; its validity ``(H, W)`` is that of all bands.
+        ms_valid: ``(h, w)``, where all bands of MS are valid.
     """
 
     cell: Cell
     pan_box: Box
     ms_box: Box
     view: View
-    fused: Tensor
-    valid: Tensor | None
-    ms_valid: Tensor | None
+    fused: Pixels
+    ms_valid: Validity
+
+    def cut(self, planes: Tensor, box: Box) -> Tensor:
+        """Cut a box of PAN's grid out of an array that covers the window."""
+        return box.cut(planes, self.pan_box)
 
     @property
-    def judged(self) -> tuple[slice, slice]:
-        """The judged PAN pixels in the arrays."""
-        return self.cell.pan.within(self.pan_box)
+    def inner(self) -> Pixels:
+        """The candidate in the judged PAN pixels."""
+        return self.fused.cut(self.cell.pan, self.pan_box)
 
 
-def full_resolution(window: Window, area: Box) -> tuple[Sums, Maps]:
+def full_resolution(window: Judged, area: Box) -> tuple[Sums, Maps]:
     """Everything that needs no truth.
 
     Args:
@@ -99,9 +103,9 @@ def full_resolution(window: Window, area: Box) -> tuple[Sums, Maps]:
     return sums, maps
 
 
-def _blocks_of_pan(window: Window, sums: Sums, maps: Maps) -> None:
+def _blocks_of_pan(window: Judged, sums: Sums, maps: Maps) -> None:
     """Q between bands, Q with PAN, and Q2n of the filtered image: D_λ, D_s and D_λ^K (a)."""
-    filtered = window.view.filtered(window.fused, window.valid)
+    filtered = window.view.filtered(window.fused.values, window.fused.valid)
     strips = [_strip_of_blocks(window, filtered, box) for box in _strips(window.cell.pan)]
     for part, _ in strips:
         sums += part
@@ -109,15 +113,14 @@ def _blocks_of_pan(window: Window, sums: Sums, maps: Maps) -> None:
         maps[name] = np.concatenate([part[name] for _, part in strips])
 
 
-def _strip_of_blocks(window: Window, filtered: Tensor, box: Box) -> tuple[Sums, Maps]:
+def _strip_of_blocks(window: Judged, filtered: Tensor, box: Box) -> tuple[Sums, Maps]:
     sums, maps = Sums(), Maps()
-    at = (slice(None), *box.within(window.pan_box))
-    view = window.view
-    good = whole_blocks(window.valid, at[1:], box.shape, window.fused.device)
-    fused, ms_up = Blocks(window.fused[at]), Blocks(view.ms_up[at])
-    pan, pan_low = Blocks(view.pan[None][at]), Blocks(view.pan_low[at])
+    part, view = window.fused.cut(box, window.pan_box), window.view
+    good = whole_blocks(part.valid, part.values)
+    fused, ms_up = Blocks(part.values), Blocks(window.cut(view.ms_up, box))
+    pan, pan_low = Blocks(window.cut(view.pan, box)[None]), Blocks(window.cut(view.pan_low, box))
     with_pan, with_pan_ms = against(fused, pan), against(ms_up, pan_low)
-    consistent = quality_of_all(Blocks(filtered[at]), ms_up)
+    consistent = quality_of_all(Blocks(window.cut(filtered, box)), ms_up)
     sums.add("blocks", float(good.sum()))
     sums.add("blocks_skipped", float((~good).sum()))
     for name, value in (
@@ -143,16 +146,14 @@ def _strips(box: Box) -> list[Box]:
     return [Box(Span(start, stop), box.cols) for start, stop in pairwise(edges)]
 
 
-def _blocks_of_ms(window: Window, sums: Sums, maps: Maps) -> None:
+def _blocks_of_ms(window: Judged, sums: Sums, maps: Maps) -> None:
     """The image seen through the sensor against the measured MS: D_λ^K (b) and the reprojection indices."""
-    seen, whole = window.view.seen(window.fused, window.valid)
-    at = window.cell.ms.within(window.ms_box)
-    good = torch.ones(window.cell.ms.shape, dtype=torch.bool, device=seen.device) if whole is None else whole[at]
-    if window.ms_valid is not None:
-        good = good & window.ms_valid[at]
-    seen, ms = seen[(slice(None), *at)], window.view.ms[(slice(None), *at)]
+    seen, whole = window.view.seen(window.fused.values, window.fused.valid)
+    cell, outer = window.cell.ms, window.ms_box
+    good = cell.cut((Validity(whole) & window.ms_valid).of(whole), outer)
+    seen, ms = cell.cut(seen, outer), cell.cut(window.view.ms, outer)
     _errors("low", seen, ms, good, sums)
-    blocks = whole_blocks(good, (slice(None), slice(None)), window.cell.ms.shape, seen.device)
+    blocks = whole_blocks(Validity(good), seen)
     quality = q2n_map(seen, ms)
     sums.add("low_blocks", float(blocks.sum()))
     sums.add("low_quality", torch.where(blocks, quality, 0.0)[None])
@@ -169,15 +170,16 @@ def _errors(name: str, ours: Tensor, truth: Tensor, good: Tensor, sums: Sums) ->
     sums.add(f"{name}_angle", torch.where(seen, angles, 0.0)[None])
 
 
-def _local_correlation(window: Window, area: Box, sums: Sums) -> None:
+def _local_correlation(window: Judged, area: Box, sums: Sums) -> None:
     every = correlation_step(area)
     for box in _strips(window.cell.pan):
         part = Sums()
-        at = (slice(None), *_sampled(_grown(box, REACH, area), area, every).within(window.pan_box))
-        correlation = local_correlation(window.fused[at], window.view.pan[None][at][0], REACH, every)
-        good = _surely_valid(window.valid, at, REACH, every)
-        part.add("rho", _kept(correlation, good))
-        part.add("rho_pixels", float(correlation[0].numel() if good is None else good.sum()))
+        seen = _sampled(box.grown(REACH).intersection(area), area, every)
+        fused = window.fused.cut(seen, window.pan_box)
+        correlation = local_correlation(fused.values, window.cut(window.view.pan, seen), REACH, every)
+        good = _surely_valid(fused.valid, REACH, every)
+        part.add("rho", good.keep(correlation))
+        part.add("rho_pixels", float(good.count(correlation[0])))
         sums += part
 
 
@@ -196,28 +198,41 @@ def _sampled(box: Box, area: Box, every: int) -> Box:
     )
 
 
-def against_truth(window: Window, truth: Tensor, good: Tensor | None, inside: Box, peak: float) -> Sums:
+def against_truth(window: Judged, truth: Pixels, inside: Box, peak: float) -> Sums:
     """Everything that needs a truth.
 
     Args:
         window: A candidate.
-        truth: ``(C, H, W)``.
-        good: Where the truth is valid, ``(H, W)``; None where all is.
+        truth: ``(C, H, W)``; its validity ``(H, W)`` is that of all bands.
         inside: The PAN pixels that count.
         peak: The highest value that a pixel can have, in scene units.
     """
     sums = Sums()
     box = window.cell.pan.intersection(inside)
-    if min(box.shape) <= 0:
+    if box.empty:
         return sums
-    known = _both(window.valid, good)
-    at = (slice(None), *box.within(window.pan_box))
-    here = torch.ones(box.shape, dtype=torch.bool, device=truth.device) if known is None else known[at[1:]]
-    _errors("truth", window.fused[at], truth[at], here, sums)
-    _quality(window, truth, known, _blocks_of(window.cell.pan, inside), sums)
-    _edges(window, truth, known, _grown(box, 1, inside), sums)
-    _structure(window, truth, known, _grown(box, SSIM_REACH, inside), peak, sums)
+    both = Pixels(window.fused.values, window.fused.valid & truth.valid)
+
+    def compared(part: Box) -> _Compared:
+        return _Compared(both.cut(part, window.pan_box), window.cut(truth.values, part))
+
+    here = compared(box)
+    _errors("truth", here.ours.values, here.truth, here.ours.valid.of(here.truth[0]), sums)
+    _quality(compared(_blocks_of(window.cell.pan, inside)), sums)
+    _edges(compared(box.grown(1).intersection(inside)), sums)
+    _structure(compared(box.grown(SSIM_REACH).intersection(inside)), peak, sums)
     return sums
+
+
+class _Compared(NamedTuple):
+    """A candidate beside the truth: ``(C, H, W)`` each; valid ``(H, W)`` where both are."""
+
+    ours: Pixels
+    truth: Tensor
+
+    def smaller(self, side: int) -> bool:
+        """Whether a side has fewer pixels."""
+        return min(self.truth.shape[-2:]) < side
 
 
 def _blocks_of(cell: Box, inside: Box) -> Box:
@@ -231,61 +246,41 @@ def _blocks_of(cell: Box, inside: Box) -> Box:
     return Box(*spans)
 
 
-def _quality(window: Window, truth: Tensor, known: Tensor | None, box: Box, sums: Sums) -> None:
-    if min(box.shape) < BLOCK:
+def _quality(pair: _Compared, sums: Sums) -> None:
+    if pair.smaller(BLOCK):
         return
-    at = (slice(None), *box.within(window.pan_box))
-    blocks = whole_blocks(known, at[1:], box.shape, truth.device)
+    blocks = whole_blocks(pair.ours.valid, pair.truth)
     sums.add("truth_blocks", float(blocks.sum()))
-    sums.add("truth_quality", torch.where(blocks, q2n_map(window.fused[at], truth[at]), 0.0)[None])
+    sums.add("truth_quality", torch.where(blocks, q2n_map(pair.ours.values, pair.truth), 0.0)[None])
 
 
-def _edges(window: Window, truth: Tensor, known: Tensor | None, box: Box, sums: Sums) -> None:
-    at = (slice(None), *box.within(window.pan_box))
-    ours, theirs = sobel(window.fused[at]), sobel(truth[at])
-    good = _surely_valid(known, at, 1)
+def _edges(pair: _Compared, sums: Sums) -> None:
+    ours, theirs = sobel(pair.ours.values), sobel(pair.truth)
+    good = _surely_valid(pair.ours.valid, 1)
     for name, product in (("both", ours * theirs), ("ours", ours**2), ("theirs", theirs**2)):
-        sums.add(f"sobel_{name}", _kept(product, good))
+        sums.add(f"sobel_{name}", good.keep(product))
 
 
-def _structure(window: Window, truth: Tensor, known: Tensor | None, box: Box, peak: float, sums: Sums) -> None:
-    if min(box.shape) <= 2 * SSIM_REACH:
+def _structure(pair: _Compared, peak: float, sums: Sums) -> None:
+    if pair.smaller(2 * SSIM_REACH + 1):
         return
-    at = (slice(None), *box.within(window.pan_box))
-    similarity = ssim_map(window.fused[at], truth[at], peak)
-    good = _surely_valid(known, at, SSIM_REACH)
-    sums.add("ssim", _kept(similarity, good))
-    sums.add("ssim_pixels", float(similarity[0].numel() if good is None else good.sum()))
+    similarity = ssim_map(pair.ours.values, pair.truth, peak)
+    good = _surely_valid(pair.ours.valid, SSIM_REACH)
+    sums.add("ssim", good.keep(similarity))
+    sums.add("ssim_pixels", float(good.count(similarity[0])))
 
 
-def whole_blocks(valid: Tensor | None, at: tuple[slice, ...], shape: tuple[int, int], device: torch.device) -> Tensor:
-    """``(rows, cols)``, True for blocks all of whose pixels are valid."""
-    rows, cols = shape[0] // BLOCK, shape[1] // BLOCK
-    if valid is None:
-        return torch.ones(rows, cols, dtype=torch.bool, device=device)
-    inside = valid[at][: rows * BLOCK, : cols * BLOCK]
+def whole_blocks(valid: Validity, like: Tensor) -> Tensor:
+    """Return ``(rows, cols)``, True for blocks of an image ``(C, H, W)`` all of whose pixels are valid."""
+    rows, cols = (side // BLOCK for side in like.shape[-2:])
+    inside = valid.of(like[0])[: rows * BLOCK, : cols * BLOCK]
     return inside.reshape(rows, BLOCK, cols, BLOCK).all(3).all(1)
 
 
-def _surely_valid(valid: Tensor | None, at: tuple[slice, ...], reach: int, every: int = 1) -> Tensor | None:
-    """Where a filter of some reach sees valid pixels only; None where it always does."""
-    if valid is None:
-        return None
-    return box_mean(valid[at[1:]][None].float(), reach)[0, ::every, ::every] > 1 - 0.5 / (2 * reach + 1) ** 2
-
-
-def _kept(x: Tensor, good: Tensor | None) -> Tensor:
-    return x if good is None else torch.where(good, x, 0.0)
-
-
-def _grown(box: Box, by: int, limit: Box) -> Box:
-    return Box(*(Span(span.start - by, span.stop + by) for span in box)).intersection(limit)
-
-
-def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return first & second
+def _surely_valid(valid: Validity, reach: int, every: int = 1) -> Validity:
+    """Return where a filter of some reach sees valid pixels only."""
+    least = 1 - 0.5 / (2 * reach + 1) ** 2
+    return valid.changed(lambda mask: box_mean(mask[None].float(), reach)[0, ::every, ::every] > least)
 
 
 def _map(values: Tensor, good: Tensor) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ def info(call: Call, *, inputs: Inputs = None, ms: MsFiles = None, pan: PanFile 
     from clippan_cli.sharpening.sharpen import explain
 
     # What would be said on the way stands in the document.
-    with call.console(-2) as console:
+    with call.console(-1) as console:
         found = explain(ms_files, pan_file, options=SharpenOptions(scene=options), listener=console)
 
     from clippan_cli.cli.tables import print_scene

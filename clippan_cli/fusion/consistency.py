@@ -24,7 +24,7 @@ def back_project(hrms: Tensor, tile: Tile, steps: int) -> Tensor:
 
 def residual(hrms: Tensor, tile: Tile) -> Tensor:
     """What the measured MS has and the degraded product has not: ``(C, h, w)``, 0 where nothing was measured."""
-    missing = tile.ms - tile.operators.down(hrms, tile.valid)
+    missing = tile.ms.values - tile.operators.down(hrms, tile.valid)
     return torch.where(tile.measured, missing, 0)
 
 

@@ -57,15 +57,15 @@ class _GdalBrovey(Classical):
         corner = [centre[axis] + ratio[axis] * (first[axis] - 0.5) + 0.5 for axis in (0, 1)]
         ms_place = Affine.translation(corner[1], corner[0]) @ Affine.scale(ratio[1], ratio[0])
         pan_place = Affine.translation(operators.pan_box.cols.start, operators.pan_box.rows.start)
-        padded = F.pad(tile.ms[None].float(), (_MARGIN,) * 4, mode="replicate")[0]
-        ms, pan = padded.cpu().numpy(), tile.pan.float().cpu().numpy()[None]
+        padded = F.pad(tile.ms.values[None].float(), (_MARGIN,) * 4, mode="replicate")[0]
+        ms, pan = padded.cpu().numpy(), tile.pan.values.float().cpu().numpy()[None]
         with MemoryFile() as ms_file, MemoryFile() as pan_file:
             _store(ms_file, ms, ms_place)
             _store(pan_file, pan, pan_place)
             bands = "".join(_BAND.format(k + 1, ms_file.name) for k in range(len(ms)))
             with rasterio.open(_VRT.format(pan=pan_file.name, bands=bands)) as fused:
                 pixels = fused.read(out_dtype="float32")
-        return torch.from_numpy(pixels).to(tile.ms)
+        return torch.from_numpy(pixels).to(tile.ms.values)
 
 
 def _store(file: MemoryFile, pixels: NDArray[np.float32], place: Affine) -> None:

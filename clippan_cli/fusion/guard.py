@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from clippan_cli.fusion.consistency import back_project, residual
-from clippan_cli.fusion.method import Fitted, Statistics, Tile
+from clippan_cli.fusion.method import Fitted, Statistics, Tile, make_tile
 from clippan_cli.metrics.local import local_correlation
-from clippan_cli.physics.operators import Operators, fill_invalid
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.pixels import Pixels, Window
 from clippan_cli.physics.sampling import Sampling
 
 _SIDE = 64
@@ -86,45 +85,33 @@ def _reason(ours: tuple[float, float], worst: tuple[float, float]) -> str | None
 
 
 def _score(
-    fitted: Fitted, samples: Sequence[Sample], sampling: Sampling, steps: int, device: torch.device | None
+    fitted: Fitted, samples: Sequence[Window], sampling: Sampling, steps: int, device: torch.device | None
 ) -> tuple[float, float]:
     """R-ERGAS in percent, and D_ρ."""
     errors, structure, pixels = 0.0, 0.0, 0
     with torch.inference_mode():
         for sample in samples:
-            tile = _tile(sample, sampling, device or sample.ms.device)
+            tile = _tile(sample, sampling, device or sample.ms.values.device)
             out = back_project(fitted.fuse(tile), tile, steps)
-            measured = tile.measured.expand_as(tile.ms)
+            measured = tile.measured
             count = measured.sum((1, 2)).clamp(min=1)
-            mean = torch.where(measured, tile.ms, 0).sum((1, 2)) / count
+            mean = torch.where(measured, tile.ms.values, 0).sum((1, 2)) / count
             error = residual(out, tile).square().sum((1, 2)) / count
             errors += float((error / mean.square().clamp(min=1e-12)).mean())
-            valid = tile.valid
-            if min(tile.pan.shape) < 5:
+            if min(tile.pan.values.shape) < 5:
                 continue
-            alike = local_correlation(out, tile.pan).mean(0)
-            inside = torch.ones_like(alike, dtype=torch.bool) if valid is None else valid.all(0)[2:-2, 2:-2]
-            structure += float(torch.where(inside, 1 - alike, 0).sum())
-            pixels += int(inside.sum())
+            alike = local_correlation(out, tile.pan.values).mean(0)
+            inside = tile.valid.joint()[2:-2, 2:-2]
+            structure += float(inside.keep(1 - alike).sum())
+            pixels += inside.count(alike)
     ratio = math.sqrt(sampling.ratio[0] * sampling.ratio[1])
     return (100 / ratio * math.sqrt(errors / len(samples)), structure / max(1, pixels))
 
 
-def _tile(sample: Sample, sampling: Sampling, device: torch.device) -> Tile:
-    """The middle of a sample."""
-    ms_box = sample.ms_box.middle(_SIDE)
-    pan_box = sampling.pan_box(
-        ms_box, math.ceil(max(sampling.ratio) / 2), (sample.pan_box.rows.stop, sample.pan_box.cols.stop)
-    )
-    pan_box = pan_box.intersection(sample.pan_box)
-    cut, pan_cut = ms_box.within(sample.ms_box), pan_box.within(sample.pan_box)
-    valid, pan_valid = sample.ms_valid[(slice(None), *cut)], sample.pan_valid[pan_cut]
-    ms = fill_invalid(sample.ms[(slice(None), *cut)], valid, 3 + sampling.largest_shift)
-    whole = bool(valid.all()), bool(pan_valid.all())
-    return Tile(
-        ms.to(device),
-        sample.pan[pan_cut].to(device),
-        Operators(sampling, pan_box, ms_box, device=device, dtype=ms.dtype),
-        None if whole[0] else valid.to(device),
-        None if whole[1] else pan_valid.to(device),
-    )
+def _tile(sample: Window, sampling: Sampling, device: torch.device) -> Tile:
+    """Take the middle of a sample."""
+    ms_box, whole = sample.ms_box.middle(_SIDE), sample.pan_box
+    pan_box = sampling.pan_box(ms_box, math.ceil(max(sampling.ratio) / 2), (whole.rows.stop, whole.cols.stop))
+    middle = sample.cut(ms_box, pan_box.intersection(whole))
+    ms, pan = (Pixels(part.values, part.valid.simplified()) for part in (middle.ms, middle.pan))
+    return make_tile(Window(ms, pan, middle.ms_box, middle.pan_box), sampling, device)

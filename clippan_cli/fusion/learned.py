@@ -71,9 +71,8 @@ class _Learned(Fitted):
 
     @torch.no_grad()
     def fuse(self, tile: Tile) -> Tensor:
-        pan, low = tile.pan, self._low(tile)
-        if tile.pan_valid is not None:
-            pan = torch.where(tile.pan_valid, pan, low)
+        low = self._low(tile)
+        pan = tile.pan.valid.keep(tile.pan.values, low)
         whole = tile.operators.pan_box
         box = whole if tile.wanted is None else self._seen(tile.wanted, whole)
         cut = (..., *box.within(whole))
@@ -99,9 +98,9 @@ class _Learned(Fitted):
 
     def _low(self, tile: Tile) -> Tensor:
         """PAN without detail, the same for all bands: ``(H, W)``."""
-        whole = tile.operators
-        one = Operators(self.common, whole.pan_box, whole.ms_box, device=tile.pan.device, dtype=tile.pan.dtype)
-        return one.low_pass(tile.pan, tile.pan_valid)[0]
+        whole, pan = tile.operators, tile.pan.values
+        one = Operators(self.common, whole.pan_box, whole.ms_box, device=pan.device, dtype=pan.dtype)
+        return one.low_pass(pan, tile.pan.valid)[0]
 
     def _context(self, low: Tensor, tile: Tile) -> Context | None:
         if self.traits is None:

@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from clippan_cli.base.geometry import Box
 from clippan_cli.fusion.moments import Moments
-from clippan_cli.physics.operators import LEAST_WEIGHT, Operators
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.operators import LEAST_WEIGHT, Operators, fill_invalid
+from clippan_cli.physics.pixels import EVERYWHERE, Pixels, Validity, Window
 from clippan_cli.physics.sampling import Sampling
 
 
@@ -27,7 +28,7 @@ class Statistics:
 
     sampling: Sampling
     moments: Moments
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[Window, ...] = ()
 
 
 @dataclass
@@ -38,47 +39,56 @@ class Tile:
         ms: ``(C, h, w)`` in scene units, continued into invalid pixels.
         pan: ``(H, W)`` in scene units, 0 where invalid.
         operators: Between the two windows.
-        ms_valid: ``(1 or C, h, w)``; None where all are valid.
-        pan_valid: ``(H, W)``; None where all are valid.
         wanted: The part of PAN's window that is used; a method may leave the rest as it likes. None for all.
     """
 
-    ms: Tensor
-    pan: Tensor
+    ms: Pixels
+    pan: Pixels
     operators: Operators
-    ms_valid: Tensor | None = None
-    pan_valid: Tensor | None = None
     wanted: Box | None = None
 
     @cached_property
     def ms_up(self) -> Tensor:
         """MS on PAN's grid: ``(C, H, W)``; the method may change it, for nobody else reads it."""
-        return self.operators.up(self.ms)
+        return self.operators.up(self.ms.values)
 
     @cached_property
     def pan_low(self) -> Tensor:
         """PAN without what each MS band cannot resolve: ``(C, H, W)``."""
-        return self.operators.low_pass(self.pan, self.pan_valid)
+        return self.operators.low_pass(self.pan.values, self.pan.valid)
 
     @cached_property
-    def valid(self) -> Tensor | None:
-        """Which output pixels have data: ``(1 or C, H, W)``; None where all have."""
-        inside = self.operators.encloses_footprint
-        if self.ms_valid is None and self.pan_valid is None and inside:
-            return None
-        ms_valid = self.operators.everywhere if self.ms_valid is None else self.ms_valid
-        valid = self.operators.footprint(ms_valid)
-        return valid if self.pan_valid is None else valid & self.pan_valid
+    def valid(self) -> Validity:
+        """Which output pixels have data: ``(1 or C, H, W)``."""
+        if self.ms.valid.everywhere and self.pan.valid.everywhere and self.operators.encloses_footprint:
+            return EVERYWHERE
+        mask = self.ms.valid.mask
+        mask = self.ms.valid.of(self.ms.values)[:1] if mask is None else mask
+        return Validity(self.operators.footprint(mask)) & self.pan.valid
 
     @cached_property
     def measured(self) -> Tensor:
         """Which MS pixels are valid and see enough of the output to be compared with it: ``(1 or C, h, w)``."""
-        known = self.operators.covered[None]
-        if self.ms_valid is not None:
-            known = known & self.ms_valid
-        if self.valid is not None:
-            known = known & (self.operators.weight(self.valid) > LEAST_WEIGHT)
-        return known
+        known = Validity(self.operators.covered[None]) & self.ms.valid
+        enough = self.valid.changed(lambda mask: self.operators.weight(mask) > LEAST_WEIGHT)
+        return (known & enough).of(self.ms.values)
+
+
+def make_tile(window: Window, sampling: Sampling, device: torch.device, wanted: Box | None = None) -> Tile:
+    """Make a window ready for a method: MS is continued into its gaps as far as upsampling can see.
+
+    Args:
+        window: In scene units.
+        sampling: Where MS lies on PAN.
+        device: Where to compute.
+        wanted: The part of PAN's window that is used; None for all.
+    """
+    ms, pan = window.ms.to(device), window.pan.to(device)
+    values = ms.values
+    if ms.valid.mask is not None:
+        values = fill_invalid(values, ms.valid.of(values), 3 + sampling.largest_shift)
+    operators = Operators(sampling, window.pan_box, window.ms_box, device=device, dtype=values.dtype)
+    return Tile(Pixels(values, ms.valid), pan, operators, wanted)
 
 
 class Fitted(ABC):

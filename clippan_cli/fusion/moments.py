@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clippan_cli.base.geometry import Box
 from clippan_cli.physics.operators import Operators, blur, curvature, octaves
+from clippan_cli.physics.pixels import Pixels, Validity
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Moments:
     """Sums of products of features over the valid MS pixels of a scene.
 
     Args:
-        names: The features, without the leading constant 1.
-        sums: ``(1 + F, 1 + F)`` sums of products of ``(1, features)``.
+        names: The feature of each component, without the leading constant 1.
+        sums: ``(1 + F, 1 + F)``, the sums of products of ``(1, components)``.
     """
 
     names: tuple[str, ...]
@@ -30,35 +31,35 @@ class Moments:
 
     @property
     def count(self) -> int:
-        """Number of pixels."""
+        """The number of pixels."""
         return int(self.sums[0, 0])
 
     def __add__(self, other: Moments) -> Moments:
-        """Moments of both sets of pixels together."""
+        """Return the moments of both sets of pixels together."""
         return Moments(self.names, self.sums + other.sums)
 
     def mean(self, feature: str) -> NDArray[np.float64]:
-        """Mean of each component of a feature."""
+        """Return the mean of each component of a feature."""
         return self.sums[0, self._at(feature)] / self.count
 
     def product(self, first: str, second: str) -> NDArray[np.float64]:
-        """Mean products, ``(components of first, components of second)``."""
+        """Return mean products: ``(components of first, components of second)``."""
         return self.sums[np.ix_(self._at(first), self._at(second))] / self.count
 
     def covariance(self, first: str, second: str) -> NDArray[np.float64]:
-        """Covariances, ``(components of first, components of second)``."""
+        """Return covariances: ``(components of first, components of second)``."""
         return self.product(first, second) - np.outer(self.mean(first), self.mean(second))
 
     def _at(self, feature: str) -> list[int]:
         return [i for i, name in enumerate(self.names, 1) if name == feature]
 
     def only(self, features: Sequence[str]) -> Moments:
-        """Those of some features, in the order given."""
+        """Return the moments of some features alone, in the order given."""
         at = [0] + [i for feature in features for i in self._at(feature)]
         return Moments(tuple(self.names[i - 1] for i in at[1:]), self.sums[np.ix_(at, at)])
 
     def to_json(self) -> dict[str, Any]:
-        """A document that :meth:`from_json` reads back exactly."""
+        """Return a document that :meth:`from_json` reads back exactly."""
         return {"names": list(self.names), "sums": self.sums.tolist()}
 
     @classmethod
@@ -68,20 +69,20 @@ class Moments:
 
 
 def feature_names(features: Sequence[str], bands: int) -> tuple[str, ...]:
-    """The name of each component: most features have one a band."""
+    """Name the feature of each component: most features have one a band."""
     return tuple(name for name in features for _ in range(1 if name == "pan_simulated" else bands))
 
 
 def tile_moments(
     features: Sequence[str],
     ms: Tensor,
-    pan: Tensor,
+    pan: Pixels,
     usable: Tensor,
     operators: Operators,
+    *,
     core: Box,
-    pan_valid: Tensor | None = None,
 ) -> Moments:
-    """Moments of one window.
+    """Gather the moments of one window.
 
     Features, all on MS's grid: ``ms``; ``ms_low``, MS seen through its own MTF once more; ``pan_low``, PAN through
     each band's MTF; ``pan_simulated``, PAN as its own sensor would see it at MS's resolution; ``lifted`` and
@@ -91,54 +92,37 @@ def tile_moments(
     below it (``ms_mid``, ``pan_mid``).
 
     Args:
-        features: Which to gather.
+        features: The names of what is gathered.
         ms: ``(C, h, w)``, a halo around ``core`` included.
         pan: ``(H, W)``.
         usable: ``(h, w)``, True where MS and all PAN pixels under its MTF are valid and not saturated.
-        operators: Between the two windows.
-        core: The MS pixels to count.
-        pan_valid: ``(H, W)``; None where all are valid.
+        operators: The operators between the two windows.
+        core: The MS pixels that count.
     """
-    cut = core.within(operators.ms_box)
-    seen = _Seen(ms, pan, operators, pan_valid, None if bool(usable.all()) else usable[None])
-    planes = [seen.feature(name)[(slice(None), *cut)] for name in features]
-    chosen = usable[cut]
-    table = (torch.cat([torch.ones_like(ms[(slice(0, 1), *cut)]), *planes]) * chosen).flatten(1).double()
+    seen = _Seen(ms, pan, operators, Validity(usable[None]).simplified())
+    planes = [core.cut(seen.feature(name), operators.ms_box) for name in features]
+    chosen, one = core.cut(usable, operators.ms_box), torch.ones_like(core.cut(ms[:1], operators.ms_box))
+    table = (torch.cat([one, *planes]) * chosen).flatten(1).double()
     return Moments(feature_names(features, ms.shape[0]), (table @ table.T).cpu().numpy())
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Seen:
     """One window, seen in many ways."""
 
     ms: Tensor
-    pan: Tensor
+    pan: Pixels
     operators: Operators
-    pan_valid: Tensor | None
-    usable: Tensor | None
+    usable: Validity
 
     def feature(self, name: str) -> Tensor:
-        if name == "ms":
-            return self.ms
-        if name == "ms_low":
-            return blur(self.ms, self.operators.sampling, self.operators.ms_box)
-        if name == "pan_low":
-            return self.pan_low
-        if name == "pan_simulated":
-            return self.operators.pan_simulated(self.pan)
-        if name == "lifted":
-            return self.operators.up_adjoint(self.pan)
-        if name == "lifted_one":
-            return self.operators.up_adjoint(torch.ones_like(self.pan))
-        if name in ("ms_top", "ms_mid", "pan_top", "pan_mid", "curve_top"):
-            image, octave = name.split("_")
-            pair: tuple[Tensor, Tensor] = getattr(self, f"{image}_octaves")
-            return pair[octave == "mid"]
-        raise ValueError(f"no such feature: {name}")
+        if name not in _FEATURES:
+            raise ValueError(f"no such feature: {name}")
+        return _FEATURES[name](self)
 
     @cached_property
     def pan_low(self) -> Tensor:
-        return self.operators.pan_down(self.pan)
+        return self.operators.pan_down(self.pan.values)
 
     @cached_property
     def ms_octaves(self) -> tuple[Tensor, Tensor]:
@@ -150,13 +134,28 @@ class _Seen:
 
     @cached_property
     def curve_octaves(self) -> tuple[Tensor, Tensor]:
-        valid = None if self.pan_valid is None else self.pan_valid[None]
-        bent = curvature(self.pan[None], self.operators.pan_box, valid)[0]
+        pan = self.pan
+        bent = curvature(pan.values[None], self.operators.pan_box, pan.valid[None])[0]
         return octaves(self.operators.pan_down(bent), self.operators.ms_box, self.usable)
 
 
+_FEATURES: dict[str, Callable[[_Seen], Tensor]] = {
+    "ms": lambda seen: seen.ms,
+    "ms_low": lambda seen: blur(seen.ms, seen.operators.sampling, seen.operators.ms_box),
+    "pan_low": lambda seen: seen.pan_low,
+    "pan_simulated": lambda seen: seen.operators.pan_simulated(seen.pan.values),
+    "lifted": lambda seen: seen.operators.up_adjoint(seen.pan.values),
+    "lifted_one": lambda seen: seen.operators.up_adjoint(torch.ones_like(seen.pan.values)),
+    "ms_top": lambda seen: seen.ms_octaves[0],
+    "ms_mid": lambda seen: seen.ms_octaves[1],
+    "pan_top": lambda seen: seen.pan_octaves[0],
+    "pan_mid": lambda seen: seen.pan_octaves[1],
+    "curve_top": lambda seen: seen.curve_octaves[0],
+}
+
+
 def merge(parts: Iterable[Moments]) -> Moments:
-    """Add up in order."""
+    """Add moments up, in order."""
     first, *others = parts
     for part in others:
         first = first + part

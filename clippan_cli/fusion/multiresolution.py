@@ -44,7 +44,7 @@ class _GlpFs(Classical):
 
     def fuse(self, tile: Tile) -> Tensor:
         gains = per_band(self.gains, tile.ms_up)
-        return (tile.pan - tile.pan_low).mul_(gains).add_(tile.ms_up)
+        return (tile.pan.values - tile.pan_low).mul_(gains).add_(tile.ms_up)
 
 
 class MtfGlpHpmR(_Pyramid):
@@ -75,7 +75,7 @@ class _GlpHpmR(Classical):
         # The field writes M·(P+c)/(PL+c); this is the same, but has no pole where a band does not follow PAN.
         predicted = (tile.pan_low * gains).add_(per_band(self.offsets, gains))
         modulation = (tile.ms_up / predicted.maximum(per_band(self.floor, gains))).clamp_(*_MODULATION)
-        return (tile.pan - tile.pan_low).mul_(gains).mul_(modulation).add_(tile.ms_up)
+        return (tile.pan.values - tile.pan_low).mul_(gains).mul_(modulation).add_(tile.ms_up)
 
 
 def _upsampled_covariance(moments: Moments, feature: str) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clippan_cli.fusion.method import Classical, Fitted, Method, Statistics, Tile
 from clippan_cli.physics.operators import Operators, blur
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.pixels import Pixels, Validity, Window
 from clippan_cli.physics.sampling import Sampling
 
 _SIDE = 7
@@ -66,10 +66,9 @@ class _SrD(Classical):
         places = _places(ms_box.rows.start, ms_box.rows.size), _places(ms_box.cols.start, ms_box.cols.size)
         if not places[0] or not places[1]:
             return tile.ms_up
-        detail = tile.ms - blur(tile.ms, self.sampling, ms_box, tile.ms_valid)
-        if tile.ms_valid is not None:
-            detail = torch.where(tile.ms_valid, detail, 0)
-        pan_low, pan_high = _pan_details(tile.pan, tile.pan_valid, tile.operators, self.sampling)
+        ms = tile.ms
+        detail = ms.valid.keep(ms.values - blur(ms.values, self.sampling, ms_box, ms.valid))
+        pan_low, pan_high = _pan_details(tile.pan, tile.operators, self.sampling)
         own_low, own_high = _cut(pan_low, pan_high, places, tile.operators, self.sampling)
         wanted = _low_patches(detail, places)
         bands, count = wanted.shape[:2]
@@ -113,13 +112,13 @@ def _solve(basis: Tensor, wanted: Tensor) -> Tensor:
     return solution[:, :, 0]
 
 
-def _pan_details(pan: Tensor, valid: Tensor | None, operators: Operators, sampling: Sampling) -> tuple[Tensor, Tensor]:
+def _pan_details(pan: Pixels, operators: Operators, sampling: Sampling) -> tuple[Tensor, Tensor]:
     """PAN's details one scale down, ``(h, w)``, and at its own scale, ``(H, W)``; 0 where PAN is invalid."""
-    low = operators.pan_down_filled(pan, valid).mean(0, keepdim=True)
+    low = operators.pan_down_filled(pan.values, pan.valid).mean(0, keepdim=True)
     mean = sum(sampling.gains) / len(sampling.gains)
     alone = Sampling.uniform(sampling.ratio, sampling.centre, (mean,))
-    high = pan - operators.low_pass(pan, valid).mean(0)
-    return (low - blur(low, alone, operators.ms_box))[0], high if valid is None else torch.where(valid, high, 0)
+    high = pan.values - operators.low_pass(pan.values, pan.valid).mean(0)
+    return (low - blur(low, alone, operators.ms_box))[0], pan.valid.keep(high)
 
 
 def _places(start: int, size: int) -> list[int]:
@@ -165,15 +164,17 @@ def _cut(
     return _low_patches(low[None], places)[0], patches
 
 
-def _atoms(sample: Sample, sampling: Sampling) -> tuple[Tensor, Tensor]:
+def _atoms(sample: Window, sampling: Sampling) -> tuple[Tensor, Tensor]:
     """All patches of one window that are valid throughout."""
-    operators = Operators(sampling, sample.pan_box, sample.ms_box, dtype=sample.ms.dtype)
+    # With a mask the MTF is normalised where it reaches over the window's edge.
+    ms, pan = sample.ms, Pixels(sample.pan.values, Validity(sample.pan.valid.of(sample.pan.values)))
+    operators = Operators(sampling, sample.pan_box, sample.ms_box, dtype=ms.values.dtype)
     places = _places(0, sample.ms_box.rows.size), _places(0, sample.ms_box.cols.size)
-    low, high = _pan_details(sample.pan, sample.pan_valid, operators, sampling)
+    low, high = _pan_details(pan, operators, sampling)
     if not places[0] or not places[1]:
         sides = [math.ceil(_SIDE * ratio) for ratio in sampling.ratio]
         return low.new_zeros(0, _SIDE**2), low.new_zeros(0, sides[0] * sides[1])
-    usable = operators.covered & sample.ms_valid.all(0) & (operators.weight(sample.pan_valid[None])[0] > 0.999)
+    usable = ms.valid.of(ms.values).all(0) & operators.sees_only(pan.valid.of(pan.values)[None])[0]
     whole = _low_patches(usable[None].to(low.dtype), places)[0].min(1).values > 0
     low_patches, high_patches = _cut(low, high, places, operators, sampling)
     return low_patches[whole], high_patches[whole]

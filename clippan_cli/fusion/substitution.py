@@ -55,7 +55,7 @@ class _Brovey(Classical):
 
     def fuse(self, tile: Tile) -> Tensor:
         intensity = _combine(self.weights, tile.ms_up, self.offset).clamp_(min=self.floor)
-        return tile.ms_up.mul_(torch.div(tile.pan, intensity, out=intensity).clamp_(0, _MAX_RATIO))
+        return tile.ms_up.mul_(torch.div(tile.pan.values, intensity, out=intensity).clamp_(0, _MAX_RATIO))
 
 
 class Gsa(Method):
@@ -81,7 +81,7 @@ class _Gsa(Classical):
     gains: NDArray[np.float64]
 
     def fuse(self, tile: Tile) -> Tensor:
-        detail = tile.pan - _combine(self.weights, tile.ms_up, self.offset)
+        detail = tile.pan.values - _combine(self.weights, tile.ms_up, self.offset)
         return torch.addcmul(tile.ms_up, per_band(self.gains, tile.ms_up), detail)
 
 
@@ -113,7 +113,7 @@ class _BdsdPc(Classical):
     def fuse(self, tile: Tile) -> Tensor:
         gamma = torch.as_tensor(self.gamma).to(tile.ms_up)
         mixed: Tensor = torch.tensordot(gamma[:, :-1], tile.ms_up, 1)
-        return mixed.add_(tile.ms_up).addcmul_(gamma[:, -1, None, None], tile.pan)
+        return mixed.add_(tile.ms_up).addcmul_(gamma[:, -1, None, None], tile.pan.values)
 
 
 def intensity_weights(moments: Moments, lowest: float) -> tuple[NDArray[np.float64], float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from clippan_cli.base.geometry import Box
@@ -10,7 +9,7 @@ from clippan_cli.fusion.consistency import back_project
 from clippan_cli.fusion.method import Method, Statistics, Tile
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.pixels import Pixels, Window
 from clippan_cli.physics.sampling import Sampling
 
 
@@ -30,9 +29,8 @@ def fuse_whole(method: Method, ms: Tensor, pan: Tensor, sampling: Sampling, cons
     pan_box = Box.whole(pan.shape)
     ms_box = Box.whole(ms.shape)
     operators = Operators(sampling, pan_box, ms_box, device=ms.device, dtype=ms.dtype)
-    moments = tile_moments(method.features, ms, pan, operators.covered, operators, ms_box)
-    everywhere = torch.ones((), dtype=torch.bool, device=ms.device)
-    sample = Sample(ms, everywhere.expand_as(ms), pan, everywhere.expand_as(pan), ms_box, pan_box)
-    fitted = method.fit(Statistics(sampling, moments, (sample,)))
-    tile = Tile(ms, pan, operators)
+    window = Window(Pixels(ms), Pixels(pan), ms_box, pan_box)
+    moments = tile_moments(method.features, ms, window.pan, operators.covered, operators, core=ms_box)
+    fitted = method.fit(Statistics(sampling, moments, (window,)))
+    tile = Tile(window.ms, window.pan, operators)
     return back_project(fitted.fuse(tile), tile, consistency)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 32
-"""Side of a block in pixels, as the field counts."""
+"""The side of a block in pixels, as the field counts."""
 
 _ROUNDING = 16.0
 
@@ -19,8 +19,8 @@ class Blocks:
     Rows and columns beyond the last whole block are left out.
 
     Args:
-        x: ``(C, H, W)``.
-        side: Side of a block in pixels.
+        x: The planes ``(C, H, W)``.
+        side: The side of a block in pixels.
     """
 
     def __init__(self, x: Tensor, side: int = BLOCK) -> None:
@@ -28,42 +28,42 @@ class Blocks:
         cells = x[:, : rows * side, : cols * side].reshape(planes, rows, side, cols, side)
         self._pixels = side * side
         self.mean = _total(cells) / self._pixels
-        """``(C, rows, cols)`` of blocks."""
+        """The mean of each block: ``(C, rows, cols)``."""
         self._centred = cells - self.mean[:, :, None, :, None]
         variance = _total(self._centred**2) / (self._pixels - 1)
         noise = (_ROUNDING * torch.finfo(x.dtype).eps * self.mean) ** 2
         self.variance = torch.where(variance > noise, variance, 0.0)
-        """``(C, rows, cols)``; 0 where a block is constant but for rounding."""
+        """The variance of each block ``(C, rows, cols)``; 0 where it is constant but for rounding."""
 
     def __len__(self) -> int:
         return len(self.mean)
 
     def covariances(self, planes: Sequence[int], other: Blocks, theirs: Sequence[int]) -> Tensor:
-        """Of planes with planes of ``other``, pair by pair: ``(pairs, rows, cols)``."""
+        """Return the covariances of planes with planes of ``other``, pair by pair: ``(pairs, rows, cols)``."""
         products = [_total(self._centred[mine] * other._centred[its]) for mine, its in zip(planes, theirs, strict=True)]
         known = (self.variance[list(planes)] > 0) & (other.variance[list(theirs)] > 0)
         return torch.where(known, torch.stack(products) / (self._pixels - 1), 0.0)
 
 
 def _total(cells: Tensor) -> Tensor:
-    """Sum over the pixels of each block: ``(…, rows, side, cols, side)`` to ``(…, rows, cols)``."""
+    """Sum the pixels of each block: ``(…, rows, side, cols, side)`` to ``(…, rows, cols)``."""
     # Rows first: whole rows are added with vector instructions, the short rest hardly counts.
     return cells.sum(-3).sum(-1)
 
 
 def quality(first: Blocks, planes: Sequence[int], second: Blocks, others: Sequence[int]) -> Tensor:
-    """Universal image quality index Q (Wang and Bovik 2002), block by block, for pairs of planes.
+    """Return the universal image quality index Q (Wang and Bovik 2002) of pairs of planes, block by block.
 
     Two constant blocks of the same value have quality 1, any other undefined one 0.
 
     Args:
-        first: Statistics of one image.
-        planes: Which of its planes, one a pair.
-        second: Statistics of the other.
-        others: Which of its planes, one a pair.
+        first: The blocks of one image.
+        planes: The index of its plane in each pair.
+        second: The blocks of the other image.
+        others: The index of its plane in each pair.
 
     Returns:
-        ``(pairs, rows, cols)``.
+        Q ``(pairs, rows, cols)``.
     """
     mine, its = list(planes), list(others)
     mean, variance = first.mean[mine], first.variance[mine]

@@ -16,15 +16,15 @@ _CONSTANT = 0.05
 
 
 def q2n(fused: Tensor, truth: Tensor, block: int = BLOCK) -> Tensor:
-    """Hypercomplex quality index (Garzelli and Nencini 2009), the mean over distinct blocks; 1 is perfect.
+    """Return the hypercomplex quality index (Garzelli and Nencini 2009), a mean over distinct blocks; 1 is perfect.
 
     DLPan rounds both images to whole numbers first; here they are taken as they are, so that the index does not depend
     on the unit. On digital numbers the two agree to the fifth digit.
 
     Args:
-        fused: ``(C, H, W)``.
-        truth: ``(C, H, W)``.
-        block: Side of a block in pixels; what lies beyond the last whole one is left out.
+        fused: The fused image ``(C, H, W)``.
+        truth: The true image ``(C, H, W)``.
+        block: The side of a block in pixels; what lies beyond the last whole one is left out.
 
     Raises:
         ValueError: The images are smaller than a block.
@@ -35,25 +35,25 @@ def q2n(fused: Tensor, truth: Tensor, block: int = BLOCK) -> Tensor:
 
 
 def q2n_map(fused: Tensor, truth: Tensor, block: int = BLOCK) -> Tensor:
-    """Q2n of each whole block: ``(rows, cols)``.
+    """Return Q2n of each whole block: ``(rows, cols)``.
 
     Args:
-        fused: ``(C, H, W)``.
-        truth: ``(C, H, W)``.
-        block: Side of a block in pixels.
+        fused: The fused image ``(C, H, W)``.
+        truth: The true image ``(C, H, W)``.
+        block: The side of a block in pixels.
     """
     return quality_of_all(Blocks(fused, block), Blocks(truth, block))
 
 
 def quality_of_all(ours: Blocks, known: Blocks) -> Tensor:
-    """Q2n of all planes together, block by block: ``(rows, cols)``.
+    """Return Q2n of all planes together, block by block: ``(rows, cols)``.
 
     Both images are normalised by the mean and the deviation of each band of the truth; mean, variance and covariance of
     the hypercomplex numbers then follow from those of the bands, since their product is bilinear.
 
     Args:
-        ours: Of the fused image.
-        known: Of the truth.
+        ours: The blocks of the fused image.
+        known: The blocks of the truth.
     """
     bands = len(known)
     signs = _conjugation(bands).to(known.mean)
@@ -77,7 +77,7 @@ def quality_of_all(ours: Blocks, known: Blocks) -> Tensor:
 
 
 def hypercomplex_product(u: Tensor, v: Tensor) -> Tensor:
-    """Cayley-Dickson product along the first dimension, of 1, 2, 4, 8 … components."""
+    """Return the Cayley-Dickson product along the first dimension, of 1, 2, 4, 8 … components."""
     half = u.shape[0] // 2
     if half == 0:
         return u * v
@@ -94,13 +94,13 @@ def _conjugate(u: Tensor) -> Tensor:
 
 
 def _conjugation(bands: int) -> Tensor:
-    """The sign that conjugation gives each component: ``(C, 1, 1)``."""
+    """Return the sign that conjugation gives each component: ``(C, 1, 1)``."""
     return torch.tensor([1.0, *[-1.0] * (bands - 1)])[:, None, None]
 
 
 @lru_cache
 def _units(bands: int) -> Tensor:
-    """Signs with which the products of components add up to those of the result: ``(2^n, C·C)``."""
+    """Return the signs with which products of components add up to those of the result: ``(2^n, C·C)``."""
     # The cache serves those who want gradients too, whoever comes first.
     with torch.inference_mode(mode=False):
         units = torch.eye(2 ** math.ceil(math.log2(bands)))
@@ -109,5 +109,5 @@ def _units(bands: int) -> Tensor:
 
 
 def _norm(x: Tensor) -> Tensor:
-    """Length along the first dimension."""
+    """Return the length along the first dimension."""
     return safe_sqrt((x**2).sum(0))

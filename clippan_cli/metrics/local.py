@@ -1,38 +1,40 @@
-"""Local correlation: does the fused image have the structure of PAN, pixel by pixel."""
+"""Local correlation: whether the fused image has the structure of PAN, pixel by pixel."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from clippan_cli.physics.sliding import slide
+
 REACH = 2
-"""Pixels that the correlation looks to each side: a window of 5 × 5, half an MS pixel at ratio 4."""
+"""How many pixels the correlation looks to each side: a window of 5 × 5, half an MS pixel at ratio 4."""
 
 _ROUNDING = 8.0
 
 
 def d_rho(fused: Tensor, pan: Tensor, reach: int = REACH) -> Tensor:
-    """Spatial distortion D_ρ (Scarpa and Ciotola 2022): 1 - mean local correlation with PAN; 0 is perfect.
+    """Return the spatial distortion D_ρ (Scarpa and Ciotola 2022): 1 - mean local correlation with PAN; 0 is perfect.
 
     Args:
         fused: ``(C, H, W)``.
         pan: ``(H, W)``.
-        reach: Pixels that the correlation looks to each side.
+        reach: How many pixels the correlation looks to each side.
     """
     return 1 - local_correlation(fused, pan, reach).mean()
 
 
 def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH, every: int = 1, floor: float = 0.0) -> Tensor:
-    """Correlation of each band with PAN around each pixel.
+    """Correlate each band with PAN around each pixel.
 
     Where both are constant it is 1, where only one is, 0.
 
     Args:
         fused: ``(C, H, W)``.
         pan: ``(H, W)``.
-        reach: Pixels to each side.
-        every: Take every n-th pixel of each row and column only, from the first on.
-        floor: Added to the variances: what is fainter than its root counts as constant, without a step.
+        reach: How many pixels the correlation looks to each side.
+        every: The step between the pixels of a row or a column that are worked out, from the first on.
+        floor: A variance that is added to all: what is fainter than its root counts as constant, without a step.
 
     Returns:
         ``(C, H - 2·reach, W - 2·reach)``, or its n-th part: pixels whose window lies inside the image.
@@ -50,14 +52,14 @@ def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH, every: int
 
 
 def _correlation_of_patches(fused: Tensor, pan: Tensor, floor: float) -> Tensor:
-    """The same from the pixels around each place, ``(C, h, w, pixels)``."""
+    """Correlate patches, the pixels around each place: ``(C, h, w, pixels)``."""
     floor = floor * fused.shape[-1]
     (fused, variance), (pan, variance_pan) = _centred(fused), _centred(pan)
     return _normalised((fused * pan).sum(-1), variance + floor, variance_pan + floor)
 
 
 def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Patches without their means, and their sums of squares: 0 where a patch is constant but for rounding."""
+    """Return patches without their means, and their sums of squares: 0 where a patch is constant but for rounding."""
     mean = x.mean(-1, keepdim=True)
     centred = x - mean
     square = (centred**2).sum(-1)
@@ -66,6 +68,7 @@ def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normalised(covariance: Tensor, variance: Tensor, variance_pan: Tensor) -> Tensor:
+    """Divide by both deviations: 1 where both are 0, 0 where only one is."""
     power = variance * variance_pan
     defined = power > 0
     both_flat = (variance + variance_pan) == 0
@@ -74,30 +77,28 @@ def _normalised(covariance: Tensor, variance: Tensor, variance_pan: Tensor) -> T
 
 
 def _patches(x: Tensor, reach: int, every: int) -> Tensor:
-    """The pixels around every n-th one: ``(C, h, w, pixels)``."""
+    """Return the pixels around every n-th one: ``(C, h, w, pixels)``."""
     side = 2 * reach + 1
     return x.unfold(1, side, every).unfold(2, side, every).flatten(3)
 
 
 def box_mean(x: Tensor, reach: int) -> Tensor:
-    """Mean over ``2·reach + 1`` pixels along rows and columns, inside the image only."""
+    """Return the mean over ``2·reach + 1`` pixels along rows and columns, inside the image only.
+
+    Args:
+        x: ``(C, H, W)``.
+        reach: The number of pixels to each side.
+
+    Returns:
+        ``(C, H - 2·reach, W - 2·reach)``.
+    """
     side = 2 * reach + 1
     for dim in (1, 2):
-        x = _sliding_sum(x, dim, side)
+        x = slide(x, dim, side)
     return x / side**2
 
 
-def _sliding_sum(x: Tensor, dim: int, side: int) -> Tensor:
-    """Sum of ``side`` neighbours along one dimension, by doubling."""
-    if side == 1:
-        return x
-    half = _sliding_sum(x, dim, side // 2)
-    size = x.shape[dim] - side + 1
-    total = half.narrow(dim, 0, size) + half.narrow(dim, side // 2, size)
-    return total + x.narrow(dim, side - 1, size) if side % 2 else total
-
-
 def _variance(square: Tensor, mean: Tensor) -> Tensor:
-    """From the mean square; 0 where it is rounding."""
+    """Return the variance by the mean square; it is 0 where it is rounding."""
     variance = torch.addcmul(square, mean, mean, value=-1)
     return torch.where(variance > _ROUNDING * torch.finfo(square.dtype).eps * square, variance, 0.0)

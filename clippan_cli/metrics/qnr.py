@@ -15,51 +15,51 @@ from clippan_cli.metrics.hypercomplex import q2n
 
 
 def d_lambda(fused: Tensor, ms_up: Tensor, block: int = BLOCK) -> Tensor:
-    """Spectral distortion D_λ (Alparone et al. 2008): how far the mutual qualities of the bands have changed.
+    """Return the spectral distortion D_λ (Alparone et al. 2008): how far the mutual qualities of bands have changed.
 
     Args:
-        fused: ``(C, H, W)``.
-        ms_up: ``(C, H, W)``, the interpolated MS.
-        block: Side of a block in pixels.
+        fused: The fused image ``(C, H, W)``.
+        ms_up: The interpolated MS ``(C, H, W)``.
+        block: The side of a block in pixels.
     """
     return mean_change(between_bands(Blocks(fused, block)), between_bands(Blocks(ms_up, block)))
 
 
 def d_s(fused: Tensor, ms_up: Tensor, pan: Tensor, pan_low: Tensor, block: int = BLOCK) -> Tensor:
-    """Spatial distortion D_s (Alparone et al. 2008): how far the qualities of the bands with PAN have changed.
+    """Return the spatial distortion D_s (Alparone et al. 2008): how far the qualities of bands with PAN have changed.
 
     Args:
-        fused: ``(C, H, W)``.
-        ms_up: ``(C, H, W)``, the interpolated MS.
-        pan: ``(H, W)``.
-        pan_low: ``(1 or C, H, W)``, PAN without what MS cannot resolve.
-        block: Side of a block in pixels.
+        fused: The fused image ``(C, H, W)``.
+        ms_up: The interpolated MS ``(C, H, W)``.
+        pan: PAN ``(H, W)``.
+        pan_low: PAN without what MS cannot resolve, ``(1 or C, H, W)``.
+        block: The side of a block in pixels.
     """
     with_pan = against(Blocks(fused, block), Blocks(pan[None], block))
     return mean_change(with_pan, against(Blocks(ms_up, block), Blocks(pan_low, block)))
 
 
 def d_lambda_k(seen: Tensor, ms: Tensor, block: int = BLOCK) -> Tensor:
-    """Spectral distortion D_λ^K (Khan et al. 2009): 1 - Q2n of MS and the fused image seen through the sensor's MTF.
+    """Return the spectral distortion D_λ^K (Khan et al. 2009): 1 - Q2n of MS and of what the sensor sees of an image.
 
     Convention a (DLPan): both at PAN's resolution, ``seen`` filtered but not decimated, against the interpolated MS.
     Convention b (Vivone et al. 2021): both at MS's resolution, ``seen`` decimated, against MS itself.
 
     Args:
-        seen: ``(C, H, W)``.
-        ms: ``(C, H, W)``.
-        block: Side of a block in pixels.
+        seen: The fused image as the sensor would see it, ``(C, H, W)``.
+        ms: MS ``(C, H, W)``.
+        block: The side of a block in pixels.
     """
     return 1 - q2n(seen, ms, block)
 
 
 def qnr(spectral: Tensor, spatial: Tensor) -> Tensor:
-    """(1 - D_λ)·(1 - D_s); with D_λ^K in place of D_λ it is HQNR (Aiazzi et al. 2014)."""
+    """Return (1 - D_λ)·(1 - D_s); with D_λ^K in place of D_λ it is HQNR (Aiazzi et al. 2014)."""
     return (1 - spectral) * (1 - spatial)
 
 
 def between_bands(bands: Blocks) -> Tensor:
-    """Q of each pair of bands ``(0, 1), (0, 2) … (1, 2) …``, block by block: ``(pairs, rows, cols)``.
+    """Return Q of each pair of bands ``(0, 1), (0, 2) … (1, 2) …``, block by block: ``(pairs, rows, cols)``.
 
     Raises:
         ValueError: There is one band only.
@@ -71,11 +71,11 @@ def between_bands(bands: Blocks) -> Tensor:
 
 
 def against(bands: Blocks, pan: Blocks) -> Tensor:
-    """Q of each band with PAN, or with PAN as that band sees it, block by block: ``(C, rows, cols)``."""
+    """Return Q of each band with PAN, or with PAN as that band sees it, block by block: ``(C, rows, cols)``."""
     every = range(len(bands))
     return quality(bands, every, pan, every if len(pan) > 1 else [0] * len(bands))
 
 
 def mean_change(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Mean absolute difference of the mean qualities of ``(n, rows, cols)``."""
+    """Return the mean absolute difference of the mean qualities of ``(n, rows, cols)``."""
     return (ours.mean((1, 2)) - theirs.mean((1, 2))).abs().mean()

@@ -7,42 +7,42 @@ from torch import Tensor
 
 _SSIM_SIGMA = 1.5
 SSIM_REACH = 5
-"""Pixels that SSIM looks to each side."""
+"""The pixels that SSIM looks to each side."""
 _K1, _K2 = 0.01, 0.03
 
 
 def ergas(fused: Tensor, truth: Tensor, ratio: float, valid: Tensor | None = None) -> Tensor:
-    """Relative dimensionless global error in synthesis (Wald 2000), in percent; 0 is perfect.
+    """Return the relative dimensionless global error in synthesis (Wald 2000), in percent; 0 is perfect.
 
     Args:
-        fused: ``(C, H, W)``.
-        truth: ``(C, H, W)``; its band means are the reference.
-        ratio: PAN pixels in an MS pixel.
-        valid: ``(H, W)``, True = counted.
+        fused: The fused image ``(C, H, W)``.
+        truth: The true image ``(C, H, W)``; its band means are the reference.
+        ratio: The PAN pixels along an MS pixel.
+        valid: ``(H, W)``, True where a pixel counts; None for all.
     """
     fused, truth = _flat(fused, valid), _flat(truth, valid)
     return ergas_from(((fused - truth) ** 2).mean(1), truth.mean(1), ratio)
 
 
 def ergas_from(error: Tensor, mean: Tensor, ratio: float) -> Tensor:
-    """ERGAS from the mean squared error and the mean truth of each band, both ``(C,)``."""
+    """Return ERGAS from the mean squared error and the mean truth of each band, both ``(C,)``."""
     return 100 / ratio * safe_sqrt((error / mean**2).mean())
 
 
 def sam(fused: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Mean spectral angle in degrees over the pixels whose spectra are not zero; 0 is perfect.
+    """Return the mean spectral angle in degrees over the pixels whose spectra are not zero; 0 is perfect.
 
     Args:
-        fused: ``(C, H, W)``.
-        truth: ``(C, H, W)``.
-        valid: ``(H, W)``, True = counted.
+        fused: The fused image ``(C, H, W)``.
+        truth: The true image ``(C, H, W)``.
+        valid: ``(H, W)``, True where a pixel counts; None for all.
     """
     angles, seen = spectral_angles(fused, truth)
     return angles[seen if valid is None else seen & valid].mean()
 
 
 def spectral_angles(fused: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """The angle of each pixel in degrees ``(H, W)``, and where it is defined: both spectra not zero."""
+    """Return the angle of each pixel in degrees ``(H, W)``, and where it is defined: neither spectrum is zero."""
     norm, other = (fused**2).sum(0), (truth**2).sum(0)
     seen = (norm > 0) & (other > 0)
     ours = fused / torch.where(seen, norm, 1.0).sqrt()
@@ -54,13 +54,13 @@ def spectral_angles(fused: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def scc(fused: Tensor, truth: Tensor) -> Tensor:
-    """Spatial correlation (DLPan): cosine of the Sobel magnitudes of all bands together; 1 is perfect.
+    """Return the spatial correlation (DLPan): the cosine of the Sobel magnitudes of all bands; 1 is perfect.
 
     Pixels at the image's edge, where the gradient would need a guess, are left out.
 
     Args:
-        fused: ``(C, H, W)``.
-        truth: ``(C, H, W)``.
+        fused: The fused image ``(C, H, W)``.
+        truth: The true image ``(C, H, W)``.
     """
     ours, theirs = sobel(fused), sobel(truth)
     power = (ours**2).sum() * (theirs**2).sum()
@@ -68,7 +68,7 @@ def scc(fused: Tensor, truth: Tensor) -> Tensor:
 
 
 def sobel(x: Tensor) -> Tensor:
-    """Gradient magnitude: ``(C, H, W)`` to ``(C, H - 2, W - 2)``."""
+    """Return the gradient's magnitude: ``(C, H, W)`` to ``(C, H - 2, W - 2)``."""
     rows = x[:, 2:] - x[:, :-2]
     cols = x[:, :, 2:] - x[:, :, :-2]
     down = rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]
@@ -77,40 +77,40 @@ def sobel(x: Tensor) -> Tensor:
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
-    """The root, with a gradient of 0 instead of infinity at 0."""
+    """Return the root, with a gradient of 0 instead of infinity at 0."""
     zero = x == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, x).sqrt())
 
 
 def mpsnr(fused: Tensor, truth: Tensor, peak: float) -> Tensor:
-    """Mean over the bands of the peak signal-to-noise ratio, in decibels.
+    """Return the mean over the bands of the peak signal-to-noise ratio, in decibels.
 
     Args:
-        fused: ``(C, H, W)``.
-        truth: ``(C, H, W)``.
+        fused: The fused image ``(C, H, W)``.
+        truth: The true image ``(C, H, W)``.
         peak: The highest value that a pixel can have.
     """
     return mpsnr_from(((fused - truth) ** 2).flatten(1).mean(1), peak)
 
 
 def mpsnr_from(error: Tensor, peak: float) -> Tensor:
-    """MPSNR from the mean squared error of each band, ``(C,)``; infinite, and no loss, if there is none."""
+    """Return MPSNR from the mean squared error of each band, ``(C,)``; infinite, and no loss, where there is none."""
     return (10 * torch.log10(peak**2 / error)).mean()
 
 
 def ssim(fused: Tensor, truth: Tensor, peak: float) -> Tensor:
-    """Mean structural similarity (Wang et al. 2004); 1 is perfect.
+    """Return the mean structural similarity (Wang et al. 2004); 1 is perfect.
 
     Args:
-        fused: ``(C, H, W)``.
-        truth: ``(C, H, W)``.
+        fused: The fused image ``(C, H, W)``.
+        truth: The true image ``(C, H, W)``.
         peak: The highest value that a pixel can have.
     """
     return ssim_map(fused, truth, peak).mean()
 
 
 def ssim_map(fused: Tensor, truth: Tensor, peak: float) -> Tensor:
-    """Structural similarity with a Gaussian window of 11 × 11: ``(C, H, W)`` to ``(C, H - 10, W - 10)``."""
+    """Return the structural similarity in a Gaussian window of 11 × 11: ``(C, H, W)`` to ``(C, H - 10, W - 10)``."""
     mean, other = _gaussian(fused), _gaussian(truth)
     variance, other_variance = _gaussian(fused**2) - mean**2, _gaussian(truth**2) - other**2
     covariance = _gaussian(fused * truth) - mean * other
@@ -120,7 +120,7 @@ def ssim_map(fused: Tensor, truth: Tensor, peak: float) -> Tensor:
 
 
 def _gaussian(x: Tensor) -> Tensor:
-    """Weighted mean around each pixel whose window lies inside the image."""
+    """Return the weighted mean around each pixel whose window lies inside the image."""
     taps = torch.exp(-0.5 * (torch.arange(-SSIM_REACH, SSIM_REACH + 1) / _SSIM_SIGMA) ** 2)
     taps = taps / taps.sum()
     for dim in (1, 2):

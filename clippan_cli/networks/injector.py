@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import TRAITS, Context, Network, completed, conv, padded, zeroed
+from clippan_cli.networks.network import Context, Network, Trait, completed, conv, padded, start_at_zero
 from clippan_cli.networks.surroundings import mean_around
 
 _FOLDS = (2, 4)
@@ -30,11 +30,11 @@ _TINY = 1e-12
 
 
 class Injector(Network):
-    """Gains and residuals from local structure: a branch for each band, its weights shared, and one common trunk.
+    """Predicts gains and residuals from local structure, by one common trunk and a branch for each band.
 
     Args:
-        bands: Ignored.
-        width: Channels of a branch, and of the trunk.
+        bands: The number of MS bands, which changes nothing.
+        width: The number of channels of a branch, and of the trunk.
         blocks: How often branches and trunk tell one another what they see.
     """
 
@@ -48,17 +48,17 @@ class Injector(Network):
         self._width = width
         self.band = _conv(_PLANES, width)
         self.pan = nn.ModuleDict({str(fold): _conv(fold * fold + 1, width) for fold in _FOLDS})
-        self.traits = nn.Sequential(nn.Linear(TRAITS + 1, width), nn.ReLU(), nn.Linear(width, 2 * width))
+        self.traits = nn.Sequential(nn.Linear(len(Trait) + 1, width), nn.ReLU(), nn.Linear(width, 2 * width))
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.entry = _Mix(width, width)
-        self.head = nn.ModuleDict({str(fold): zeroed(_Mix(width, fold * fold + 3 * _BASIS)) for fold in _FOLDS})
+        self.head = nn.ModuleDict({str(fold): start_at_zero(_Mix(width, fold * fold + 3 * _BASIS)) for fold in _FOLDS})
         filters = {str(fold): conv(1, _BASIS, 5, bias=False) for fold in _FOLDS}
         for layer in filters.values():
             nn.init.dirac_(layer.weight[:1])
         self.basis = nn.ModuleDict(filters)
 
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
-        """See :meth:`Network.detail`."""
+        """Predict what :meth:`Network.detail` says."""
         assert context is not None
         fold = _FOLDS[context.ratio >= _FOLD_FROM]
         height, width = ms_up.shape[2:]
@@ -72,22 +72,22 @@ class Injector(Network):
         return out[..., :height, :width]
 
     def last_weights(self) -> list[nn.Parameter]:
-        """The heads."""
+        """Return those of the heads."""
         return list(self.head.parameters())
 
     def planes(self, bands: int, ratio: float) -> int:
-        """Features of branches and trunk on the folded grid, details on PAN's, as measured."""
+        """Count features of branches and trunk on the folded grid, and details on PAN's, as measured."""
         fold = _FOLDS[ratio >= _FOLD_FROM]
         return bands * (4 * self._width // fold**2 + 4) + 9 * self._width // fold**2 + 12
 
     def receptive_field(self, bands: int) -> int:
-        """Folding, the window of the local contrast, convolutions, and the interpolation of the gains."""
+        """Add up folding, the window of the local contrast, convolutions, and the interpolation of the gains."""
         return max(_FOLDS) * (1 + _RADIUS + 1 + _REACH * len(self.blocks) + 1)
 
     def _coarse(
         self, ms_up: Tensor, pan: Tensor, pan_low: Tensor, context: Context, fold: int
     ) -> tuple[Tensor, Tensor]:
-        """Gains ``(B, C, h, w)`` and residuals ``(B, C, fold², h, w)`` in scene units."""
+        """Predict gains ``(B, C, 4, h, w)`` and residuals ``(B, C, fold², h, w)`` in scene units."""
         unit, pan_unit = context.deviation[..., None, None], context.pan_deviation[..., None, None]
         level, pan_level = context.mean[..., None, None], context.pan_mean[..., None, None]
         band = (F.avg_pool2d(ms_up, fold) - level) / unit
@@ -105,7 +105,7 @@ class Injector(Network):
         out = self.head[str(fold)](x).view(*planes.shape[:2], -1, *planes.shape[3:])
         scale = spread * unit
         local = scale / (pan_spread * pan_unit)
-        slope = context.traits[..., 0, None, None].clamp(min=0) * unit / pan_unit
+        slope = context.traits[..., Trait.CORRELATION, None, None].clamp(min=0) * unit / pan_unit
         matched = (slope * low * pan_unit + level).maximum((0.1 * level).clamp(min=_TINY))
         modulated = slope * ((band * unit + level) / matched).clamp(0.5, 2)
         units = torch.stack([local, likeness * local, modulated], 2)
@@ -114,6 +114,7 @@ class Injector(Network):
         return gains, out[:, :, 3 * _BASIS :] * scale[:, :, None]
 
     def _features(self, planes: Tensor, shared: Tensor, context: Context, fold: int) -> Tensor:
+        """Return the features of the branches: ``(B · C, F, h, w)``."""
         bands = planes.shape[1]
         ratio = torch.full_like(context.traits[..., :1], context.ratio / fold - 1)
         modulation = self.traits(torch.cat([context.traits, ratio], -1)).flatten(0, 1)[..., None, None]
@@ -127,7 +128,7 @@ class Injector(Network):
 
 
 class _Block(nn.Module):
-    """Each band's surroundings, what the bands have in common, and what follows from both for each band."""
+    """Sees each band's surroundings, then what the bands have in common, and tells each band what follows."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ class _Block(nn.Module):
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    """Features are relative to their surroundings: beyond the edge they are 0."""
+    """Make a convolution of features relative to their surroundings: beyond the edge they are 0."""
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
@@ -165,12 +166,12 @@ class _Mix(nn.Linear):
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """As convolutions on a CPU like it best."""
+    """Lay out pixels as convolutions on a CPU like it best."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def _refined(gains: Tensor, fold: int) -> Iterator[Tensor]:
-    """Interpolate linearly: ``(B, C, K, h, w)`` at each of the ``fold²`` pixels of a place, row by row.
+    """Interpolate gains linearly: ``(B, C, K, h, w)`` at each of the ``fold²`` pixels of a place, row by row.
 
     Place by place what is in work stays in the cache.
     """
@@ -180,7 +181,7 @@ def _refined(gains: Tensor, fold: int) -> Iterator[Tensor]:
 
 
 def _between(x: Tensor, fold: int, dim: int) -> Iterator[Tensor]:
-    """The ``fold`` points around each pixel along one dimension, whose ends have a neighbour to spare."""
+    """Yield the ``fold`` points around each pixel along one dimension, whose ends have a neighbour to spare."""
     before, here, after = (x.narrow(dim, start, x.shape[dim] - 2) for start in range(3))
     for place in range(fold):
         offset = (place + 0.5) / fold - 0.5
@@ -188,19 +189,19 @@ def _between(x: Tensor, fold: int, dim: int) -> Iterator[Tensor]:
 
 
 def _sum_of_products(gains: Tensor, forms: Tensor, rest: Tensor) -> Tensor:
-    """Gains ``(B, C, K, h, w)`` times details ``(B, K, h, w)``, and the rest: ``(B, C, h, w)``."""
+    """Multiply gains ``(B, C, K, h, w)`` with details ``(B, K, h, w)``, and add the rest: ``(B, C, h, w)``."""
     for gain, form in zip(gains.unbind(2), forms[:, :, None].unbind(1), strict=True):
         rest = torch.addcmul(rest, gain, form)
     return rest
 
 
 def _joined(x: Tensor, common: Tensor) -> Tensor:
-    """Features ``(B · C, F, h, w)`` of bands, each with ``(B, F, h, w)`` added."""
+    """Add ``(B, F, h, w)`` to the features of each band: ``(B · C, F, h, w)``."""
     return (x.view(len(common), -1, *x.shape[1:]) + common[:, None]).flatten(0, 1)
 
 
 def _mean(x: Tensor, bands: int) -> Tensor:
-    """Over the bands of each sample: ``(B · C, F, h, w)`` to ``(B, F, h, w)``."""
+    """Average over the bands of each sample: ``(B · C, F, h, w)`` to ``(B, F, h, w)``."""
     first, *others = x.view(-1, bands, *x.shape[1:]).unbind(1)
     for other in others:
         first = first + other
@@ -208,5 +209,5 @@ def _mean(x: Tensor, bands: int) -> Tensor:
 
 
 def _level(x: Tensor, mean: Tensor) -> Tensor:
-    """Brightness beside the scene's mean, as a logarithm; none where the mean is not positive."""
+    """Compare with the scene's mean, as a logarithm; 0 where the mean is not positive."""
     return torch.where(mean > 0, x / mean.clamp(min=_TINY), 1.0).clamp(0.1, 10).log()

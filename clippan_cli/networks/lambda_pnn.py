@@ -7,18 +7,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Context, Network, Residual, conv, zeroed
+from clippan_cli.networks.network import Context, Network, Residual, conv, start_at_zero
 from clippan_cli.networks.surroundings import mean_around, top_around
 
 _LOCAL = 32
 
 
 class LambdaPnn(Network):
-    """Residual blocks between two gates of channels and of places.
+    """Runs residual blocks between two gates of channels and of places.
 
     Args:
-        bands: MS bands.
-        width: Channels.
+        bands: The number of MS bands.
+        width: The number of channels.
         pooling: What the channel gates look at: ``"global"``, the whole image as in the paper, or ``"local"``, 65 × 65
             pixels around each, which tiles agree on.
     """
@@ -35,10 +35,10 @@ class LambdaPnn(Network):
         self.first_gate = _Gate(width, self._local)
         self.blocks = nn.Sequential(Residual(width, nn.GELU), Residual(width, nn.GELU))
         self.second_gate = _Gate(width, self._local)
-        self.tail = zeroed(conv(width, bands, 5))
+        self.tail = start_at_zero(conv(width, bands, 5))
 
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
-        """See :meth:`Network.detail`."""
+        """Predict what :meth:`Network.detail` says."""
         x = self.head(torch.cat([ms_up, pan], 1))
         x = x + self.first_gate(x)
         x = self.blocks(x)
@@ -47,12 +47,12 @@ class LambdaPnn(Network):
         return out
 
     def receptive_field(self, bands: int) -> int | None:
-        """2 + 4 + 2 pixels of convolutions, and of each gate 3 and its pooling."""
+        """Add up 2 + 4 + 2 pixels of convolutions, and of each gate 3 and its pooling."""
         return 2 + 4 + 2 + 2 * (3 + _LOCAL) if self._local else None
 
 
 class _Gate(nn.Module):
-    """Convolutional block attention (Woo et al. 2018): first the channels, then the places."""
+    """Gates first the channels, then the places: convolutional block attention (Woo et al. 2018)."""
 
     def __init__(self, width: int, local: bool) -> None:
         super().__init__()

@@ -7,21 +7,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Context, Network, Residual, completed, conv, zeroed
+from clippan_cli.networks.network import Context, Network, Residual, completed, conv, start_at_zero
 
 _WINDOW = 8
 _HEADS = 8
 
 
 class LFormer(Network):
-    """Window attention of PAN on MS, with a high-pass branch beside it.
+    """Lets PAN attend to MS within windows, with a high-pass branch beside it.
 
     The logits are divided by the root of a head's width, which the published code leaves out.
 
     Args:
-        bands: MS bands.
+        bands: The number of MS bands.
         stages: How often the attention is applied.
-        width: Channels, a multiple of 8.
+        width: The number of channels, a multiple of 8.
     """
 
     title: ClassVar[str] = "Linearly-evolved transformer for pan-sharpening (2024)"
@@ -39,11 +39,11 @@ class LFormer(Network):
         self.later = nn.ModuleList(_LaterStage(width) for _ in range(stages - 1))
         self.last = _Branch(width)
         self.tail = nn.Sequential(
-            Residual(2 * width, nn.ReLU), Residual(2 * width, nn.ReLU), zeroed(nn.Conv2d(2 * width, bands, 1))
+            Residual(2 * width, nn.ReLU), Residual(2 * width, nn.ReLU), start_at_zero(nn.Conv2d(2 * width, bands, 1))
         )
 
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
-        """See :meth:`Network.detail`; sizes that are no multiple of 8 are continued by their edges."""
+        """Predict what :meth:`Network.detail` says; sizes that are no multiple of 8 are continued by their edges."""
         height, width = ms_up.shape[-2:]
         ms_up, pan = completed(ms_up, _WINDOW), completed(pan, _WINDOW)
         structure = self.high_pass(ms_up, pan)
@@ -55,12 +55,12 @@ class LFormer(Network):
         return out[..., :height, :width]
 
     def receptive_field(self, bands: int) -> int:
-        """A window's 7 pixels and 7 of convolutions, 13 each further stage, 8 at the end."""
+        """Add up a window's 7 pixels and 7 of convolutions, 13 for each further stage, and 8 at the end."""
         return 14 + 13 * (self._stages - 1) + 8
 
 
 class _Attention(nn.Module):
-    """Queries from PAN, keys and values from MS: the map of each window, and what it gathers."""
+    """Asks with PAN where MS has keys and values: returns the map of each window, and what it gathers."""
 
     def __init__(self, bands: int, width: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _Attention(nn.Module):
 
 
 class _HighPass(nn.Module):
-    """What a Laplacian leaves of MS and of PAN."""
+    """Mixes what a Laplacian leaves of MS and of PAN."""
 
     def __init__(self, bands: int, width: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class _HighPass(nn.Module):
 
 
 class _Branch(nn.Module):
-    """Features joined with the high-pass structure."""
+    """Joins features with the high-pass structure."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class _Branch(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Features modulated by the high-pass structure."""
+    """Modulates features by the high-pass structure."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class _Stage(nn.Module):
 
 
 class _LaterStage(nn.Module):
-    """The attention map evolves by small convolutions over heads and keys, then gathers again."""
+    """Evolves the attention map by small convolutions over heads and keys, then gathers again."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -134,14 +134,14 @@ class _LaterStage(nn.Module):
 
 
 class _Projection(nn.Sequential):
-    """A 1 × 1 convolution, then one of 3 × 3 for each channel by itself."""
+    """Runs a 1 × 1 convolution, then one of 3 × 3 for each channel by itself."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__(nn.Conv2d(inputs, width, 1), conv(width, width, groups=width))
 
 
 class _Norm(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel; a single one, which it would erase, is scaled only."""
+    """Normalises over the channels of each pixel; a single one, which that would erase, is scaled only."""
 
     def forward(self, x: Tensor) -> Tensor:
         last = x.movedim(1, -1)
@@ -150,6 +150,7 @@ class _Norm(nn.LayerNorm):
 
 
 def _laplacian(channels: int) -> nn.Conv2d:
+    """Make a convolution of each channel by itself that begins as a Laplacian."""
     layer = conv(channels, channels, groups=channels)
     kernel = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]])
     layer.weight.data.copy_(kernel.expand(channels, 1, 3, 3))
@@ -157,14 +158,14 @@ def _laplacian(channels: int) -> nn.Conv2d:
 
 
 def _windows(x: Tensor) -> Tensor:
-    """``(B, C, H, W)`` to ``(B · windows, heads, pixels, C / heads)``."""
+    """Cut ``(B, C, H, W)`` into ``(B · windows, heads, pixels, C / heads)``."""
     batch, channels, height, width = x.shape
     cells = x.reshape(batch, _HEADS, channels // _HEADS, height // _WINDOW, _WINDOW, width // _WINDOW, _WINDOW)
     return cells.permute(0, 3, 5, 1, 4, 6, 2).reshape(-1, _HEADS, _WINDOW**2, channels // _HEADS)
 
 
 def _joined(x: Tensor, shape: tuple[int, int] | torch.Size) -> Tensor:
-    """The reverse of :func:`_windows`."""
+    """Undo :func:`_windows`."""
     rows, cols = shape[0] // _WINDOW, shape[1] // _WINDOW
     cells = x.reshape(-1, rows, cols, _HEADS, _WINDOW, _WINDOW, x.shape[-1])
     return cells.permute(0, 3, 6, 1, 4, 2, 5).reshape(-1, _HEADS * x.shape[-1], *shape)

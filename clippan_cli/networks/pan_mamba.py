@@ -12,19 +12,19 @@ from clippan_cli.networks.regions import HalfNormed, Refine, Regions, scope_is_l
 from clippan_cli.networks.selective_scan import Scan
 
 WINDOW = 32
-"""Side of a window that is scanned by itself."""
+"""The side of a window that is scanned by itself, in PAN pixels."""
 
 _EXPAND = 2
 
 
 class PanMamba(Network):
-    """Two streams of tokens: each by itself, halves swapped, then MS crossed with PAN.
+    """Scans two streams of tokens: each by itself, then with halves swapped, then MS crossed with PAN.
 
     Args:
-        bands: MS bands.
-        width: Channels.
-        depth: Mamba blocks of each stream.
-        crossings: Blocks in which PAN's stream joins that of MS.
+        bands: The number of MS bands.
+        width: The number of channels.
+        depth: The number of Mamba blocks of each stream.
+        crossings: The number of blocks in which PAN's stream joins that of MS.
         scope: What is scanned, normalised and pooled: ``"image"``, all of it as in the paper, or ``"window"``, windows
             of 32 × 32 pixels with no instance normalisation, which tiles agree on.
     """
@@ -49,7 +49,7 @@ class PanMamba(Network):
         return nn.Sequential(conv(inputs, width), *(HalfNormed(width, self._local) for _ in range(3)))
 
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
-        """See :meth:`Network.detail`; sizes that are no multiple of 32 are continued by their edges."""
+        """Predict what :meth:`Network.detail` says; sizes that are no multiple of 32 are continued by their edges."""
         height, width = ms_up.shape[-2:]
         multiple = WINDOW if self._local else 1
         ms, pan = completed(ms_up, multiple), completed(pan, multiple)
@@ -67,7 +67,7 @@ class PanMamba(Network):
         return out[..., :height, :width]
 
     def receptive_field(self, bands: int) -> int | None:
-        """Convolutions 7 pixels first, 1 after the swaps and each crossing, 6 at the end; windows 31 each time."""
+        """Add up convolutions (7 pixels first, 1 after the swaps and each crossing, 6 at the end) and windows of 31."""
         if not self._local:
             return None
         crossings = len(self.crossings)
@@ -75,6 +75,8 @@ class PanMamba(Network):
 
 
 class _Mamba(nn.Module):
+    """Scans tokens between two projections."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.enter = nn.Linear(width, 2 * _EXPAND * width, bias=False)
@@ -88,7 +90,7 @@ class _Mamba(nn.Module):
 
 
 class _Alone(nn.Module):
-    """One block of one stream."""
+    """Scans one stream by itself, normalised before."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -100,14 +102,14 @@ class _Alone(nn.Module):
 
 
 def _alone(blocks: nn.ModuleList, x: Tensor) -> Tensor:
-    """A residual stream."""
+    """Run blocks one after the other, each added to what it was given."""
     for block in blocks:
         x = x + block(x)
     return x
 
 
 class _Swap(nn.Module):
-    """Half of the channels of MS and of PAN change places."""
+    """Lets half of the channels of MS and of PAN change places."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -122,7 +124,7 @@ class _Swap(nn.Module):
 
 
 class _Crossing(nn.Module):
-    """A scan of MS and one of PAN, added up."""
+    """Adds up a scan of MS and one of PAN."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -7,15 +7,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Context, Network, conv, zeroed
+from clippan_cli.networks.network import Context, Network, conv, start_at_zero
 
 
 class Pnn(Network):
-    """Three convolutions of 9, 5 and 5 pixels.
+    """Runs three convolutions of 9, 5 and 5 pixels.
 
     Args:
-        bands: MS bands.
-        widths: Channels after the first and the second layer.
+        bands: The number of MS bands.
+        widths: The numbers of channels after the first and the second layer.
     """
 
     title: ClassVar[str] = "Pansharpening by convolutional neural networks (2016)"
@@ -27,14 +27,14 @@ class Pnn(Network):
             nn.ReLU(),
             conv(widths[0], widths[1], 5),
             nn.ReLU(),
-            zeroed(conv(widths[1], bands, 5)),
+            start_at_zero(conv(widths[1], bands, 5)),
         )
 
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
-        """See :meth:`Network.detail`."""
+        """Predict what :meth:`Network.detail` says."""
         out: Tensor = self.layers(torch.cat([ms_up, pan], 1))
         return out
 
     def receptive_field(self, bands: int) -> int:
-        """4 + 2 + 2 pixels."""
+        """Add up 4 + 2 + 2 pixels."""
         return 8

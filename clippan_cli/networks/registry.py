@@ -22,11 +22,11 @@ NETWORKS = {
 
 
 def network(name: str, bands: int, /, **settings: Any) -> Network:
-    """A new network of that name.
+    """Make a new network of that name.
 
     Args:
         name: One of :data:`NETWORKS`.
-        bands: MS bands.
+        bands: The number of MS bands.
         settings: What its class takes besides.
 
     Raises:
@@ -40,7 +40,7 @@ def network(name: str, bands: int, /, **settings: Any) -> Network:
 
 
 def all_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the defaults of those that are not given: what a model must remember."""
+    """Return the settings with the defaults of those that are not given: what a model must remember."""
     known = signature(_class(name)).parameters
     return {key: settings.get(key, each.default) for key, each in known.items() if key != "bands"}
 

@@ -7,22 +7,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHUNK = 64
-"""Steps that are taken at once."""
+"""The number of steps that are taken at once."""
 
 
-def selective_scan(x: Tensor, step: Tensor, decay: Tensor, enter: Tensor, leave: Tensor, chunk: int = CHUNK) -> Tensor:
-    """``s_t = exp(Δ_t A)·s_{t-1} + Δ_t B_t x_t``, ``y_t = C_t·s_t``.
+def selective_scan(
+    x: Tensor, step: Tensor, decay: Tensor, enter: Tensor, leave: Tensor, *, chunk: int = CHUNK
+) -> Tensor:
+    """Work out ``s_t = exp(Δ_t A)·s_{t-1} + Δ_t B_t x_t``, ``y_t = C_t·s_t``.
 
     All chunks are scanned at the same time, each from a state of zero; then the states at their ends are carried from
     chunk to chunk, and what each has inherited is added. No exponent is positive, so nothing overflows.
 
     Args:
-        x: ``(B, L, D)``.
-        step: Δ, positive: ``(B, L, D)``.
-        decay: A, negative: ``(D, N)``.
-        enter: B: ``(B, L, N)``.
-        leave: C: ``(B, L, N)``.
-        chunk: Steps of a chunk.
+        x: ``(B, L, D)``, the tokens.
+        step: ``(B, L, D)``, Δ, positive.
+        decay: ``(D, N)``, A, negative.
+        enter: ``(B, L, N)``, B.
+        leave: ``(B, L, N)``, C.
+        chunk: The number of steps in a chunk.
 
     Returns:
         ``(B, L, D)``.
@@ -43,13 +45,13 @@ def selective_scan(x: Tensor, step: Tensor, decay: Tensor, enter: Tensor, leave:
 
 
 def _cut(x: Tensor, chunk: int) -> Tensor:
-    """``(B, L, …)`` to ``(B, chunks, chunk, …)``; the last is filled with zeros, which leave a state as it is."""
+    """Cut ``(B, L, …)`` into ``(B, chunks, chunk, …)``; the last is filled with zeros, which leave a state as it is."""
     filled = F.pad(x, (0, 0, 0, -x.shape[1] % chunk))
     return filled.reshape(x.shape[0], -1, chunk, x.shape[-1])
 
 
 def _inherited(ends: Tensor, fades: Tensor) -> Tensor:
-    """The state that each chunk takes over, from the states at their ends and how a state fades through each."""
+    """Return the state that each chunk takes over, by the states at their ends and how a state fades through each."""
     state, out = torch.zeros_like(ends[:, 0]), []
     for end, fade in zip(ends.unbind(1), fades.unbind(1), strict=True):
         out.append(state)
@@ -58,13 +60,13 @@ def _inherited(ends: Tensor, fades: Tensor) -> Tensor:
 
 
 class Scan(nn.Module):
-    """One direction of Mamba: a short convolution, the selection, the scan, and a gate.
+    """Runs one direction of Mamba: a short convolution, the selection, the scan, and a gate.
 
     Args:
-        width: Channels inside.
-        states: Of each channel.
-        rank: Of the projection to the steps.
-        taps: Of the convolution.
+        width: The number of channels inside.
+        states: The number of states of each channel.
+        rank: The rank of the projection to the steps.
+        taps: The number of taps of the convolution.
     """
 
     def __init__(self, width: int, states: int = 16, rank: int = 2, taps: int = 4) -> None:
@@ -77,7 +79,7 @@ class Scan(nn.Module):
         self.skip = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
-        """``(B, L, width)`` twice to the same."""
+        """Turn tokens and their gates, both ``(B, L, width)``, into the same shape."""
         x = F.silu(self.short(x.mT)[..., : x.shape[1]].mT)
         rank, enter, leave = self.select(x).split(self._split, -1)
         step = F.softplus(self.step(rank))

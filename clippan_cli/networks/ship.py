@@ -12,22 +12,22 @@ from clippan_cli.networks.network import Context, Network, completed, conv
 from clippan_cli.networks.regions import HalfNormed, Refine, Regions, scope_is_local
 
 WINDOW = 32
-"""Side of a window in which products and attention stay."""
+"""The side of a window in which products and attention stay, in PAN pixels."""
 
 _CLAMP = 0.8
 _DENSE = 4
 
 
 class Ship(Network):
-    """Interactions of high order between MS and PAN in the Fourier domain, then an invertible mixing.
+    """Lets MS and PAN interact at high order in the Fourier domain, then mixes invertibly.
 
     The paper does not give the size of the layers inside an interaction; they are chosen so that the sum is that of the
     published configuration.
 
     Args:
-        bands: MS bands.
-        width: Channels.
-        depth: Half-normalised blocks of each encoder.
+        bands: The number of MS bands.
+        width: The number of channels.
+        depth: The number of half-normalised blocks of each encoder.
         scope: What a Fourier transform, an attention or a mean spans: ``"image"``, all of it as in the paper, or
             ``"window"``, windows of 32 × 32 pixels with no instance normalisation, which tiles agree on.
     """
@@ -49,7 +49,7 @@ class Ship(Network):
         return nn.Sequential(conv(inputs, width), *(HalfNormed(width, self._local) for _ in range(self._depth)))
 
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
-        """See :meth:`Network.detail`; sizes that are no multiple of 32 are continued by their edges."""
+        """Predict what :meth:`Network.detail` says; sizes that are no multiple of 32 are continued by their edges."""
         height, width = ms_up.shape[-2:]
         multiple = WINDOW if self._local else 1
         ms, other = completed(ms_up, multiple), completed(pan, multiple)
@@ -63,7 +63,7 @@ class Ship(Network):
         return out[..., :height, :width]
 
     def receptive_field(self, bands: int) -> int | None:
-        """Convolutions of the encoders, 2 of each interaction, 10 of the mixing and 6 of the end; windows 31 each."""
+        """Add up convolutions (encoders, 2 of each interaction, 10 of the mixing, 6 at the end) and windows of 31."""
         if not self._local:
             return None
         count = len(self.interactions)
@@ -71,7 +71,7 @@ class Ship(Network):
 
 
 class _Interaction(nn.Module):
-    """MS and PAN multiplied as spectra and by attention between channels."""
+    """Multiplies MS and PAN as spectra, and by attention between channels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -100,22 +100,23 @@ class _Interaction(nn.Module):
         return self.merge(torch.cat([first, second], 1)) + ms, self.pan(pan)
 
     def _normed(self, x: Tensor) -> Tensor:
-        """Over the channels."""
+        """Normalise over the channels."""
         out: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
         return out
 
 
 def _wide(x: Tensor) -> Tensor:
-    """The FFT knows no bfloat16."""
+    """Widen bfloat16, which the FFT does not know."""
     return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def _row() -> nn.Conv2d:
+    """Make a convolution of 3 along rows."""
     return nn.Conv2d(1, 1, (1, 3), padding=(0, 1))
 
 
 class _Invertible(nn.Module):
-    """A 1 × 1 convolution that begins as a rotation, and an affine coupling of the two halves."""
+    """Runs a 1 × 1 convolution that begins as a rotation, then an affine coupling of the two halves."""
 
     def __init__(self, width: int, growth: int) -> None:
         super().__init__()
@@ -131,7 +132,7 @@ class _Invertible(nn.Module):
 
 
 class _Dense(nn.Module):
-    """Convolutions that see all that came before."""
+    """Runs convolutions that see all that came before."""
 
     def __init__(self, width: int, growth: int) -> None:
         super().__init__()

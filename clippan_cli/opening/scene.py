@@ -16,7 +16,8 @@ from clippan_cli.base.listener import Listener
 from clippan_cli.base.machine import CACHE, Machine
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.survey import Survey, survey
-from clippan_cli.opening.window import Window, read_window
+from clippan_cli.opening.window import read_window
+from clippan_cli.physics.pixels import Window
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.find import SceneFiles
 from clippan_cli.scene.pair import Pair, open_pair

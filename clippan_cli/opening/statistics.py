@@ -11,17 +11,15 @@ from torch import Tensor
 from clippan_cli.base.geometry import Box
 from clippan_cli.base.pipeline import Clock, Pipeline
 from clippan_cli.errors import InputError
-from clippan_cli.fusion.method import Tile
+from clippan_cli.fusion.method import Tile, make_tile
 from clippan_cli.fusion.moments import Moments, feature_names, merge, tile_moments
 from clippan_cli.opening.scene import Scene
 from clippan_cli.opening.survey import common_box
-from clippan_cli.opening.window import Window
 from clippan_cli.physics.operators import OCTAVE_REACH
+from clippan_cli.physics.pixels import Window
 from clippan_cli.physics.sampling import CUBIC_REACH
 
 _LEAST_PIXELS = 64
-
-_WHOLE = 0.999
 
 
 Advance = Callable[[int], None]
@@ -68,9 +66,9 @@ def gather(
         return scene.read(ms_box, sampling.pan_box(ms_box, reach, pair.pan.grid.shape))
 
     def compute(core: Box, window: Window) -> Moments:
-        tile = window.tile(sampling, known.scale, device)
+        tile = make_tile(window.divided(known.scale), sampling, device)
         usable = _usable(tile, known.saturation)
-        return tile_moments(features, tile.ms, tile.pan, usable, tile.operators, core, tile.pan_valid)
+        return tile_moments(features, tile.ms.values, tile.pan, usable, tile.operators, core=core)
 
     def collect(core: Box, moments: Moments) -> None:
         parts.append(moments)
@@ -92,12 +90,10 @@ def gather(
 
 def _usable(tile: Tile, saturation: tuple[float, float]) -> Tensor:
     """``(h, w)``, True where MS and all PAN pixels under its MTF are valid and not saturated."""
-    usable = tile.operators.covered & (tile.ms < saturation[0]).all(0)
-    if tile.ms_valid is not None:
-        usable = usable & tile.ms_valid.all(0)
-    if tile.pan_valid is not None or math.isfinite(saturation[1]):
-        sound = tile.pan < saturation[1]
-        sound = sound if tile.pan_valid is None else sound & tile.pan_valid
+    usable = tile.operators.covered & (tile.ms.values < saturation[0]).all(0)
+    usable = usable & tile.ms.valid.joint().of(usable)
+    if not tile.pan.valid.everywhere or math.isfinite(saturation[1]):
+        sound = tile.pan.valid.of(tile.pan.values) & (tile.pan.values < saturation[1])
         if not bool(sound.all()):
-            usable = usable & (tile.operators.weight(sound[None]) > _WHOLE).all(0)
+            usable = usable & tile.operators.sees_only(sound[None]).all(0)
     return usable

@@ -15,7 +15,8 @@ from clippan_cli.base.geometry import Box, Span
 from clippan_cli.base.values import Register
 from clippan_cli.errors import InputError
 from clippan_cli.opening.window import read_window
-from clippan_cli.physics.registration import SEARCH, Registration, Sample, Shift, measure_shift
+from clippan_cli.physics.pixels import Window
+from clippan_cli.physics.registration import SEARCH, Registration, Shift, measure_shift
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
@@ -45,7 +46,7 @@ class Survey:
         notes: What was measured and done, for people.
     """
 
-    samples: tuple[Sample, ...]
+    samples: tuple[Window, ...]
     scale: float
     saturation: tuple[float, float]
     measured: Registration | None
@@ -70,13 +71,13 @@ def survey(pair: Pair, register: Register, workers: int) -> Survey:
         raise InputError(
             "no pixel is valid in both MS and PAN", "check the nodata values (`src_nodata`) and that the files overlap"
         )
-    top = max(float(max(sample.ms.abs().max(), sample.pan.abs().max())) for sample in raw)
+    top = max(float(max(window.ms.values.abs().max(), window.pan.values.abs().max())) for window in raw)
     scale = 2.0 ** math.ceil(math.log2(top)) if top > 0 else 1.0
     saturation = tuple(
-        _saturation(raster, [getattr(sample, name) for sample in raw]) / scale
-        for raster, name in ((pair.ms, "ms"), (pair.pan, "pan"))
+        _saturation(raster, [part.values for part in parts]) / scale
+        for raster, parts in ((pair.ms, [window.ms for window in raw]), (pair.pan, [window.pan for window in raw]))
     )
-    samples = tuple(Sample(s.ms / scale, s.ms_valid, s.pan / scale, s.pan_valid, s.ms_box, s.pan_box) for s in raw)
+    samples = tuple(window.divided(scale) for window in raw)
     measured = measure_shift(samples, pair.sampling, workers) if register != "off" else None
     shifts, notes = _decide(measured, register, pair)
     return Survey(samples, scale, (saturation[0], saturation[1]), measured, pair.sampling.shifted(shifts), tuple(notes))
@@ -127,26 +128,17 @@ def _trusted(band: Shift | None, whole: Shift) -> tuple[float, float]:
     return round(band.row, _DIGITS), round(band.col, _DIGITS)
 
 
-def _samples(pair: Pair, most: int) -> Iterator[Sample]:
+def _samples(pair: Pair, most: int) -> Iterator[Window]:
     """Windows with valid pixels on a regular grid over the common ground, at most so many along a side."""
     common = common_box(pair)
     reach = pair.sampling.down_reach + math.ceil((SEARCH + 1) * max(pair.sampling.ratio))
-    everywhere = torch.ones((), dtype=torch.bool)
     for rows in _spread(common.rows, most):
         for cols in _spread(common.cols, most):
             ms_box = Box(rows, cols)
             pan_box = pair.sampling.pan_box(ms_box, reach, pair.pan.grid.shape)
             window = read_window(pair, ms_box, pan_box)
-            sample = Sample(
-                window.ms,
-                (everywhere if window.ms_valid is None else window.ms_valid).expand_as(window.ms),
-                window.pan,
-                (everywhere if window.pan_valid is None else window.pan_valid).expand_as(window.pan),
-                ms_box,
-                pan_box,
-            )
-            if bool(sample.ms_valid.any()) and bool(sample.pan_valid.any()):
-                yield sample
+            if window.ms.valid.anywhere and window.pan.valid.anywhere:
+                yield window
 
 
 def _spread(span: Span, most: int) -> list[Span]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.physics.banded import Banded, separable
 from clippan_cli.physics.kernels import degradation, upsampling, upsampling_adjoint
+from clippan_cli.physics.pixels import EVERYWHERE, Validity
 from clippan_cli.physics.sampling import Sampling
 
 LEAST_WEIGHT = 0.25
@@ -26,6 +27,7 @@ OCTAVE_REACH = 7
 _OCTAVES = (0.8, 1.6)
 _CURVATURE = 0.8
 _FILL_PASSES = 3
+_WHOLE = 0.999
 
 _Key = TypeVar("_Key")
 
@@ -84,7 +86,7 @@ class Operators:
             self.sampling.phases, pan[None], lambda phase, x: self._apply(upsampling_adjoint, phase, None, x)
         )
 
-    def down(self, hrms: Tensor, valid: Tensor | None = None) -> Tensor:
+    def down(self, hrms: Tensor, valid: Validity = EVERYWHERE) -> Tensor:
         """Degrade ``(C, H, W)`` to ``(C, h, w)`` through each band's MTF.
 
         Args:
@@ -92,10 +94,10 @@ class Operators:
             valid: ``(1 or C, H, W)``; the MTF is normalised over the valid pixels.
         """
         keys = list(zip(self.sampling.phases, self.sampling.gains, strict=True))
-        if valid is None:
+        if valid.mask is None:
             return self._by_band(keys, hrms, self._degrade)
-        weight = self.weight(valid)
-        total = self._by_band(keys, torch.where(valid, hrms, 0), self._degrade)
+        weight = self.weight(valid.mask)
+        total = self._by_band(keys, valid.keep(hrms), self._degrade)
         return torch.where(weight > LEAST_WEIGHT, total / weight.clamp(min=LEAST_WEIGHT), 0)
 
     def weight(self, valid: Tensor) -> Tensor:
@@ -103,23 +105,27 @@ class Operators:
         keys = list(zip(self.sampling.phases, self.sampling.gains, strict=True))
         return self._by_band(keys, valid.to(self._dtype).expand(len(keys), -1, -1), self._degrade)
 
-    def pan_down(self, pan: Tensor, valid: Tensor | None = None) -> Tensor:
+    def sees_only(self, valid: Tensor) -> Tensor:
+        """Tell which MS pixels lie on PAN and see valid pixels only: ``(1 or C, H, W)`` to ``(C, h, w)``."""
+        return (self.weight(valid) > _WHOLE) & self.covered
+
+    def pan_down(self, pan: Tensor, valid: Validity = EVERYWHERE) -> Tensor:
         """Degrade PAN ``(H, W)`` through each band's MTF at its phase: ``(C, h, w)``."""
         bands = len(self.sampling.gains)
-        return self.down(pan.expand(bands, -1, -1), None if valid is None else valid[None])
+        return self.down(pan.expand(bands, -1, -1), valid[None])
 
     def pan_simulated(self, pan: Tensor) -> Tensor:
         """PAN ``(H, W)`` as PAN's own sensor would see it at MS's resolution (Wald): ``(1, h, w)``."""
         return self._apply(degradation, self.sampling.centre, self.sampling.pan_gain, pan[None])
 
-    def pan_down_filled(self, pan: Tensor, valid: Tensor | None) -> Tensor:
+    def pan_down_filled(self, pan: Tensor, valid: Validity) -> Tensor:
         """:meth:`pan_down`, continued into MS pixels that see no valid PAN."""
         low = self.pan_down(pan, valid)
-        if valid is None:
+        if valid.mask is None:
             return low
-        return fill_invalid(low, self.weight(valid[None]) > LEAST_WEIGHT, _FILL_PASSES)
+        return fill_invalid(low, self.weight(valid.mask[None]) > LEAST_WEIGHT, _FILL_PASSES)
 
-    def low_pass(self, pan: Tensor, valid: Tensor | None = None) -> Tensor:
+    def low_pass(self, pan: Tensor, valid: Validity = EVERYWHERE) -> Tensor:
         """PAN ``(H, W)`` without what the MS bands cannot resolve: ``(C, H, W)``."""
         return self.up(self.pan_down_filled(pan, valid))
 
@@ -131,11 +137,6 @@ class Operators:
             centre = self.sampling.centre[axis] + self.sampling.ratio[axis] * np.arange(*self.ms_box[axis])
             sides.append((centre >= self.pan_box[axis].start - 0.5) & (centre <= self.pan_box[axis].stop - 0.5))
         return torch.as_tensor(sides[0][:, None] & sides[1][None, :], device=self._device)
-
-    @property
-    def everywhere(self) -> Tensor:
-        """Validity of an MS window without gaps: ``(1, h, w)``."""
-        return torch.ones(1, *self.ms_box.shape, dtype=torch.bool, device=self._device)
 
     @property
     def encloses_footprint(self) -> bool:
@@ -195,7 +196,7 @@ class Operators:
         return torch.cat(parts)[torch.argsort(order)]
 
 
-def blur(x: Tensor, sampling: Sampling, box: Box, valid: Tensor | None = None) -> Tensor:
+def blur(x: Tensor, sampling: Sampling, box: Box, valid: Validity = EVERYWHERE) -> Tensor:
     """What the MTF does to an image whose pixels are as fine as PAN's are to MS, without decimation.
 
     Args:
@@ -211,19 +212,19 @@ def blur(x: Tensor, sampling: Sampling, box: Box, valid: Tensor | None = None) -
     return Operators(same, box, box, device=x.device, dtype=x.dtype).down(x, valid)
 
 
-def octaves(x: Tensor, box: Box, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def octaves(x: Tensor, box: Box, valid: Validity = EVERYWHERE) -> tuple[Tensor, Tensor]:
     """The finest octave of ``(N, h, w)`` and the one below it; ``valid`` ``(1, h, w)`` is all that they look at."""
     fine = _gaussian(x, _OCTAVES[0], box, valid)
     return x - fine, fine - _gaussian(x, _OCTAVES[1], box, valid)
 
 
-def curvature(x: Tensor, box: Box, valid: Tensor | None = None) -> Tensor:
+def curvature(x: Tensor, box: Box, valid: Validity = EVERYWHERE) -> Tensor:
     """The Laplacian of ``(N, H, W)``, smoothed a little; 0 where invalid."""
     bend = (_gaussian(x, _CURVATURE, box, valid) - x) * (2 / _CURVATURE**2)
-    return bend if valid is None else torch.where(valid, bend, 0)
+    return valid.keep(bend)
 
 
-def _gaussian(x: Tensor, sigma: float, box: Box, valid: Tensor | None = None) -> Tensor:
+def _gaussian(x: Tensor, sigma: float, box: Box, valid: Validity = EVERYWHERE) -> Tensor:
     gain = math.exp(-0.5 * (math.pi * sigma) ** 2)
     same = Sampling.uniform((1.0, 1.0), (0.0, 0.0), (gain,) * x.shape[0])
     return Operators(same, box, box, device=x.device, dtype=x.dtype).down(x, valid)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clippan_cli.base.geometry import Box
 from clippan_cli.physics.operators import Operators, fill_invalid
+from clippan_cli.physics.pixels import Window
 from clippan_cli.physics.sampling import Sampling
 
 SEARCH = 4
@@ -25,27 +25,6 @@ _STEP = 0.25
 _LEAST_CORRELATION = 0.3
 _LEAST_PIXELS = 400
 _FARTHEST_BAND = 0.75
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A window of a scene, held in memory.
-
-    Args:
-        ms: ``(C, h, w)``.
-        ms_valid: ``(C, h, w)``, True = valid.
-        pan: ``(H, W)``.
-        pan_valid: ``(H, W)``, True = valid.
-        ms_box: Where ``ms`` lies on MS's grid.
-        pan_box: Where ``pan`` lies on PAN's grid.
-    """
-
-    ms: Tensor
-    ms_valid: Tensor
-    pan: Tensor
-    pan_valid: Tensor
-    ms_box: Box
-    pan_box: Box
 
 
 @dataclass(frozen=True)
@@ -85,7 +64,7 @@ class Registration:
     bands: tuple[Shift | None, ...]
 
 
-def measure_shift(samples: Sequence[Sample], sampling: Sampling, workers: int = 1) -> Registration:
+def measure_shift(samples: Sequence[Window], sampling: Sampling, workers: int = 1) -> Registration:
     """Measure how far the MS content lies from where the georeference puts it.
 
     A coarse search by cross-correlation of details, then Gauss-Newton steps on the phase of PAN's
@@ -96,9 +75,11 @@ def measure_shift(samples: Sequence[Sample], sampling: Sampling, workers: int = 
         sampling: The phases as the georeference states them.
         workers: Windows worked on at once.
     """
-    windows = [window for window in (_Window(sample, sampling) for sample in samples) if window.pixels >= _LEAST_PIXELS]
+    windows = [
+        window for window in (_Details(sample, sampling) for sample in samples) if window.pixels >= _LEAST_PIXELS
+    ]
     with ThreadPoolExecutor(workers) as pool:
-        found = [shifts for shifts in pool.map(_Window.shifts, windows) if shifts is not None]
+        found = [shifts for shifts in pool.map(_Details.shifts, windows) if shifts is not None]
     bands = len(sampling.gains)
     single = [[shifts[1 + band] for shifts in found] for band in range(bands)]
     return Registration(
@@ -109,14 +90,14 @@ def measure_shift(samples: Sequence[Sample], sampling: Sampling, workers: int = 
 _Vote = tuple[float, float, float]
 
 
-class _Window:
+class _Details:
     """One sample, with the details of its bands at hand."""
 
-    def __init__(self, sample: Sample, sampling: Sampling) -> None:
+    def __init__(self, sample: Window, sampling: Sampling) -> None:
         self._sample, self._sampling = sample, sampling
         self._operators = Operators(sampling, sample.pan_box, sample.ms_box)
-        weight = self._operators.weight(sample.pan_valid[None])[0]
-        valid = sample.ms_valid.all(0) & (weight > 0.999) & self._operators.covered
+        pan_valid = sample.pan.valid.of(sample.pan.values)
+        valid = sample.ms.valid.of(sample.ms.values).all(0) & self._operators.sees_only(pan_valid[None])[0]
         reach = int(3 * _HIGH_PASS_SIGMA)
         self._valid = valid
         self._mask = F.max_pool2d((~valid)[None].float(), 2 * reach + 1, 1, reach)[0] == 0
@@ -124,7 +105,7 @@ class _Window:
         self._mask[:edge] = self._mask[-edge:] = False
         self._mask[:, :edge] = self._mask[:, -edge:] = False
         self.pixels = int(self._mask.sum())
-        self._details = self._detail(fill_invalid(sample.ms, sample.ms_valid, 2))
+        self._details = self._detail(fill_invalid(sample.ms.values, sample.ms.valid.of(sample.ms.values), 2))
         self._chosen = self._details[:, self._mask].double()
 
     def _detail(self, x: Tensor) -> Tensor:
@@ -140,8 +121,8 @@ class _Window:
         gain = sum(self._sampling.gains) / len(self._sampling.gains)
         moved = Sampling.uniform(ratio, phase, (gain,))
         operators = Operators(moved, self._sample.pan_box, self._sample.ms_box)
-        filled = torch.where(self._sample.pan_valid, self._sample.pan, 0)
-        return self._detail(operators.pan_down(filled))[0]
+        pan = self._sample.pan
+        return self._detail(operators.pan_down(pan.valid.keep(pan.values)))[0]
 
     def _coarse(self) -> tuple[float, float]:
         """Whole MS pixels, by the summed squared cross-correlation of all bands."""

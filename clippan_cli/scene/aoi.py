@@ -21,6 +21,8 @@ from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
 from clippan_cli.scene.grid import Grid
 
+_STRIP = 256  # rows
+
 
 @dataclass(frozen=True)
 class Aoi:
@@ -28,7 +30,7 @@ class Aoi:
 
     Args:
         grid: PAN's grid.
-        polygon: In the grid's CRS.
+        polygon: The area, in the grid's CRS.
         box: The pixels that the polygon touches.
     """
 
@@ -37,7 +39,7 @@ class Aoi:
     box: Box
 
     def inside(self, box: Box) -> NDArray[np.bool_]:
-        """Which pixels of ``box`` have their centre in the polygon: ``(h, w)``."""
+        """Return which pixels of ``box`` have their centre in the polygon: ``(h, w)``."""
         part = self.grid.crop(box)
         inside: NDArray[np.bool_] = geometry_mask([mapping(self.polygon)], part.shape, part.transform, invert=True)
         return inside
@@ -50,7 +52,7 @@ def read_aoi(path: str, grid: Grid) -> Aoi:
     as they are.
 
     Raises:
-        InputError: Not readable, no polygon, or outside the grid.
+        InputError: The file cannot be read, holds no polygon, or lies outside the grid.
     """
     try:
         document = json.loads(Path(path).read_text("utf-8"))
@@ -74,8 +76,7 @@ def read_aoi(path: str, grid: Grid) -> Aoi:
             "GeoJSON coordinates are longitude, latitude (WGS 84) unless its crs member says otherwise",
         )
     aoi = Aoi(grid, polygon, box)
-    strips = (Box(Span(row, min(row + 256, box.rows.stop)), box.cols) for row in range(*box.rows, 256))
-    if not any(aoi.inside(strip).any() for strip in strips):
+    if not any(aoi.inside(strip).any() for strip in box.pieces(_STRIP, box.cols.size)):
         raise InputError(f"{path} holds no pixel's centre: it is smaller than a PAN pixel", "give a larger polygon")
     return aoi
 
@@ -102,14 +103,9 @@ def _reproject(polygon: BaseGeometry, source: str, target: CRS) -> BaseGeometry:
 
 def _touched(polygon: BaseGeometry, grid: Grid) -> Box | None:
     west, south, east, north = polygon.bounds
-    corners = [~grid.transform @ (x, y) for x in (west, east) for y in (south, north)]
-    if not all(map(math.isfinite, (value for corner in corners for value in corner))):
+    cols, rows = zip(*(~grid.transform @ (x, y) for x in (west, east) for y in (south, north)), strict=True)
+    if not all(map(math.isfinite, (*rows, *cols))):
         return None
-    spans = []
-    for axis, values in ((0, [row for _, row in corners]), (1, [col for col, _ in corners])):
-        start = max(0, math.floor(min(values)))
-        stop = min(grid.shape[axis], math.ceil(max(values)))
-        if stop <= start:
-            return None
-        spans.append(Span(start, stop))
-    return Box(*spans)
+    around = Box(*(Span(math.floor(min(axis)), math.ceil(max(axis))) for axis in (rows, cols)))
+    box = around.intersection(grid.box)
+    return None if box.empty else box

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.scene.raster import Collar, Raster
 
 _CORNER = 4
@@ -14,7 +14,7 @@ _LEAST_CELLS = 16
 
 
 def detect_collar(raster: Raster) -> Collar | None:
-    """Look for a constant border, starting at the corners.
+    """Look for a constant border, beginning at the corners.
 
     A border is what no sensor delivers: 0 or less, the top of 16 bits, or a float beyond ±9999, the same in
     all bands and connected to the edge of the scene. Files that declare nodata, a mask or alpha are believed,
@@ -37,13 +37,12 @@ def detect_collar(raster: Raster) -> Collar | None:
 
 
 def _corner_values(raster: Raster) -> list[float]:
-    """The value of each corner patch that is constant over all bands."""
+    """Return the value of each corner patch that is constant over all bands."""
     height, width = raster.grid.shape
     found = []
     for row in (0, height - _CORNER):
         for col in (0, width - _CORNER):
-            window = Window(col, row, _CORNER, _CORNER)
-            patch = raster.raw(window)
+            patch = raster.read_raw(Box.at((row, col), (_CORNER, _CORNER)))
             if (patch == patch.flat[0]).all():
                 found.append(float(patch.flat[0]))
     return found

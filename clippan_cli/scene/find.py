@@ -21,15 +21,15 @@ _MS = re.compile(r"(^|[^a-z])(ms|mul|mss|multi|multispectral|m\d[a-z]{2}|xs|m)([
 
 
 WANTED = "it takes folders with an MS and a PAN raster in each, such as town/ms.tif and town/pan.tif"
-"""What to say where there is no scene."""
+"""The hint where there is no scene."""
 
 
 class SceneFiles(NamedTuple):
     """A scene's files.
 
     Args:
-        name: For people.
-        ms: One raster, or one for each band.
+        name: What people call it.
+        ms: One multispectral raster, or one for each band.
         pan: The panchromatic raster.
     """
 
@@ -51,7 +51,7 @@ def find_all(places: Sequence[str]) -> list[SceneFiles]:
 
 
 def find_scenes(place: Path) -> list[SceneFiles]:
-    """The scenes of a folder, or of a list.
+    """Find the scenes of a folder, or of a list.
 
     In a folder every sub-folder counts that holds exactly one MS and one PAN, by their names as words: ``ms``, ``mul``,
     ``mss``, ``xs``, ``M2AS``, and ``pan``, ``P2AS``, ``B8``. A CSV has the columns ``ms`` and ``pan`` and may have
@@ -64,7 +64,7 @@ def find_scenes(place: Path) -> list[SceneFiles]:
     if place.suffix.lower() not in LISTS or place.is_dir():
         return list(_in_folder(place))
     try:
-        return [_listed(row, place) for row in _rows(place)]
+        return [_read_row(row, place) for row in _rows(place)]
     except (OSError, KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
@@ -83,7 +83,7 @@ def _in_folder(folder: Path) -> Iterator[SceneFiles]:
 
 
 def _folders(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Every folder below once, through links too: archives are full of them."""
+    """Visit every folder below once, through links too: archives are full of them."""
     seen = set()
     for place, below, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -102,7 +102,7 @@ def _rows(place: Path) -> list[dict[str, Any]]:
     return list(tomllib.loads(text)["scene"])
 
 
-def _listed(row: dict[str, Any], place: Path) -> SceneFiles:
+def _read_row(row: dict[str, Any], place: Path) -> SceneFiles:
     ms, pan = row["ms"], row["pan"]
     files = [ms] if isinstance(ms, str) else list(ms)
     if not files or not all((*files, pan)):
@@ -112,5 +112,5 @@ def _listed(row: dict[str, Any], place: Path) -> SceneFiles:
 
 
 def _from(place: Path, file: str) -> str:
-    """GDAL's own paths and addresses stay as they are."""
+    """Resolve a path of a list; GDAL's own paths and addresses stay as they are."""
     return file if file.startswith("/vsi") or "://" in file else str(place.parent / file)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.windows import Window as Place
 
-from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.geometry import Box
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,9 @@ class Grid:
     """A pixel grid.
 
     Args:
-        shape: Rows and columns.
-        transform: From (column, row) of a pixel corner to map coordinates.
-        crs: Coordinate reference system; None for a local grid.
+        shape: The number of rows and columns.
+        transform: The map from (column, row) of a pixel corner to coordinates on the ground.
+        crs: The coordinate reference system; None for a local grid.
     """
 
     shape: tuple[int, int]
@@ -27,7 +28,7 @@ class Grid:
     @property
     def box(self) -> Box:
         """All pixels."""
-        return Box(Span(0, self.shape[0]), Span(0, self.shape[1]))
+        return Box.whole(self.shape)
 
     @property
     def georeferenced(self) -> bool:
@@ -53,16 +54,21 @@ class Grid:
         return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
 
     def crop(self, box: Box) -> Grid:
-        """The grid of a window; offsets are exact multiples of the pixel."""
+        """Return the grid of a window; offsets are exact multiples of the pixel."""
         shift = Affine.translation(box.cols.start, box.rows.start)
         return Grid(box.shape, self.transform @ shift, self.crs)
 
     def relative_to(self, other: Grid) -> Affine:
-        """From pixel corners of this grid to those of ``other``."""
+        """Return the map from pixel corners of this grid to those of ``other``."""
         relative: Affine = ~other.transform @ self.transform
         return relative
 
     def describe(self) -> str:
-        """One line for people."""
+        """Describe it in one line for people."""
         crs = "no CRS" if self.crs is None else self.crs.to_string()[:40]
         return f"{self.shape[1]} × {self.shape[0]} px of {self.pixel[1]:.6g} × {self.pixel[0]:.6g}, {crs}"
+
+
+def place(box: Box) -> Place:
+    """Write a box as rasterio takes it."""
+    return Place(box.cols.start, box.rows.start, box.cols.size, box.rows.size)

@@ -1,10 +1,10 @@
-"""An MS and a PAN raster of one scene: do they fit, and how."""
+"""An MS and a PAN raster of one scene: whether they fit, and how."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from affine import Affine
@@ -16,23 +16,23 @@ from clippan_cli.scene.collar import detect_collar
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.raster import Raster
 from clippan_cli.scene.repeats import detect_repeats
-from clippan_cli.scene.sensors import Sensor, find_sensor
+from clippan_cli.scene.sensors import BandOptics, Sensor, find_sensor
 
 MAX_RATIO = 16.0
 _LEAST_RATIO = 1.05
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """MS and PAN of one scene, open for reading.
 
     Args:
         ms: The multispectral raster.
         pan: The panchromatic raster.
-        sensor: What is known of the optics.
-        recognised_by: How the sensor was found.
-        sampling: Where the MS bands lie on PAN's grid as the georeference states it.
-        warnings: What the user should know.
+        sensor: The sensor that took both, and its optics.
+        recognised_by: What named the sensor.
+        sampling: Where the MS bands lie on PAN's grid, as the georeference states it.
+        warnings: What the user should know of the files.
     """
 
     ms: Raster
@@ -40,11 +40,11 @@ class Pair:
     sensor: Sensor
     recognised_by: str
     sampling: Sampling
-    warnings: list[str] = field(default_factory=list)
+    warnings: tuple[str, ...]
 
     @property
     def overlap(self) -> float:
-        """Share of PAN's area that MS covers, 0 to 1."""
+        """The share of PAN's area that MS covers, 0 to 1."""
         return _overlap(self.ms.grid, self.pan.grid)
 
     def close(self) -> None:
@@ -75,13 +75,14 @@ def open_pair(
     Args:
         ms: One multispectral raster, or several files with a band each.
         pan: The panchromatic raster.
-        sensor: Id of the sensor; None to recognise it.
-        mtf_gain: One MTF gain for all bands, instead of the sensor's.
-        src_nodata: Overrides the nodata value of both files; ``"none"`` declares all valid.
-        warp: Reproject an MS raster in another CRS instead of refusing it.
+        sensor: The sensor's id; None to recognise it.
+        mtf_gain: One MTF gain for all MS bands, instead of the sensor's; PAN keeps its own.
+        src_nodata: The nodata value of both files, whatever they say; ``"none"`` declares all pixels valid.
+        warp: Whether to reproject an MS raster in another CRS instead of refusing it.
 
     Raises:
-        InputError: They cannot be one scene, with the numbers.
+        InputError: The files cannot be one scene.
+        UsageError: There is no such sensor.
     """
     with ExitStack() as stack:
         ms_raster = stack.enter_context(Raster(ms, src_nodata))
@@ -89,32 +90,26 @@ def open_pair(
         warnings: list[str] = []
         _check_bands(ms_raster, pan_raster)
         _assume_georeference(ms_raster, pan_raster, warnings)
-        _check_grids(ms_raster, pan_raster, warp, warnings)
-        repeats = None if warp else detect_repeats(ms_raster)
-        if repeats is not None:
-            ms_raster.unrepeated(repeats)
-            warnings.append(
-                f"{ms_raster.name} was enlarged by repeating pixels {repeats[0].factor} × {repeats[1].factor} times; "
-                f"its true grid of {ms_raster.grid.pixel[0]:.6g} is used"
-            )
-        ratio, phase = _place(ms_raster, pan_raster)
+        _check_north_up(ms_raster, pan_raster)
+        _share_crs(ms_raster, pan_raster, warp, warnings)
+        if not warp:
+            _undo_repeats(ms_raster, warnings)
+        ratio, phase = _ratio_and_phase(ms_raster, pan_raster)
         for raster in (ms_raster, pan_raster):
-            raster.collar = detect_collar(raster)
-            if raster.collar is not None:
-                warnings.append(
-                    f"{raster.name}: {raster.collar.share:.1%} is a border of {raster.collar.value:g} that the file "
-                    "does not declare; treated as nodata (--src-nodata none keeps it)"
-                )
+            _mark_collar(raster, warnings)
         found, origin = find_sensor(sensor, (ms_raster, pan_raster))
-        optics = found.optics([band.name for band in ms_raster.bands])
-        if found.bands and not any(band.name for band in ms_raster.bands):
-            ms_raster.renamed([band.name for band in optics])
         if found.id == "generic":
-            warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) are used; --sensor names it")
-        gains = tuple(band.gain if mtf_gain is None else mtf_gain for band in optics)
-        sampling = Sampling.uniform(ratio, phase, gains, found.pan_gain)
+            warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) are used; `sensor` names it")
+        gains = tuple(band.gain if mtf_gain is None else mtf_gain for band in _recognise_bands(ms_raster, found))
         stack.pop_all()
-        return Pair(ms_raster, pan_raster, found, origin, sampling, warnings)
+        return Pair(
+            ms=ms_raster,
+            pan=pan_raster,
+            sensor=found,
+            recognised_by=origin,
+            sampling=Sampling.uniform(ratio, phase, gains, found.pan_gain),
+            warnings=tuple(warnings),
+        )
 
 
 def _check_bands(ms: Raster, pan: Raster) -> None:
@@ -129,12 +124,12 @@ def _check_bands(ms: Raster, pan: Raster) -> None:
 
 
 def _assume_georeference(ms: Raster, pan: Raster, warnings: list[str]) -> None:
-    """Where a file says nothing of its place, assume that both show the same ground."""
+    """Assume that both show the same ground where a file says nothing of its place."""
     if ms.grid.georeferenced and pan.grid.georeferenced:
         if (ms.grid.crs is None) != (pan.grid.crs is None):
             bare, other = (ms, pan) if ms.grid.crs is None else (pan, ms)
             warnings.append(f"{bare.name} has no CRS; assumed to be in that of {other.name}")
-            bare.grid = replace(bare.grid, crs=other.grid.crs)
+            bare.place_on(replace(bare.grid, crs=other.grid.crs))
         return
     known, bare = (ms, pan) if ms.grid.georeferenced else (pan, ms)
     scale = Affine.scale(known.grid.shape[1] / bare.grid.shape[1], known.grid.shape[0] / bare.grid.shape[0])
@@ -147,16 +142,20 @@ def _assume_georeference(ms: Raster, pan: Raster, warnings: list[str]) -> None:
     who = bare.name if known.grid.georeferenced else "neither file"
     verb = "has no georeference" if known.grid.georeferenced else "has a georeference"
     warnings.append(f"{who} {verb}; both are assumed to cover the same ground")
-    bare.grid = Grid(bare.grid.shape, known.grid.transform @ scale, known.grid.crs)
+    bare.place_on(Grid(bare.grid.shape, known.grid.transform @ scale, known.grid.crs))
 
 
-def _check_grids(ms: Raster, pan: Raster, warp: bool, warnings: list[str]) -> None:
-    for raster in (ms, pan):
+def _check_north_up(*rasters: Raster) -> None:
+    for raster in rasters:
         if not raster.grid.north_up:
             raise InputError(
                 f"{raster.name} lies on a rotated grid: {tuple(round(v, 6) for v in raster.grid.transform[:6])}",
                 f"make it north-up first: gdalwarp -r cubic {raster.paths[0]} north_up.tif",
             )
+
+
+def _share_crs(ms: Raster, pan: Raster, warp: bool, warnings: list[str]) -> None:
+    """Warp MS into PAN's CRS if it lies in another one, or refuse it."""
     if ms.grid.crs == pan.grid.crs:
         return
     assert ms.grid.crs is not None
@@ -165,18 +164,48 @@ def _check_grids(ms: Raster, pan: Raster, warp: bool, warnings: list[str]) -> No
     if not warp:
         raise InputError(
             f"different CRS: MS is in {ms.grid.crs.to_string()}, PAN in {target}",
-            f"reproject MS: rio warp {ms.paths[0]} ms_warped.tif --dst-crs {target} --resampling cubic (or add --warp)",
+            f"reproject MS: rio warp {ms.paths[0]} ms_warped.tif --dst-crs {target} --resampling cubic (or add `warp`)",
         )
     grid = _warped_grid(ms.grid, pan.grid)
     warnings.append(
-        f"MS is resampled from {ms.grid.crs.to_string()} to {target} (--warp): this blurs it slightly; "
+        f"MS is resampled from {ms.grid.crs.to_string()} to {target} (`warp`): this blurs it slightly; "
         "a delivery in one CRS is better"
     )
-    ms.warped(grid)
+    ms.warp_onto(grid)
+
+
+def _undo_repeats(ms: Raster, warnings: list[str]) -> None:
+    repeats = detect_repeats(ms)
+    if repeats is None:
+        return
+    ms.undo_repeats(repeats)
+    warnings.append(
+        f"{ms.name} was enlarged by repeating pixels {repeats[0].factor} × {repeats[1].factor} times; "
+        f"its true grid of {ms.grid.pixel[0]:.6g} is used"
+    )
+
+
+def _mark_collar(raster: Raster, warnings: list[str]) -> None:
+    collar = detect_collar(raster)
+    if collar is None:
+        return
+    raster.mark_collar(collar)
+    warnings.append(
+        f"{raster.name}: {collar.share:.1%} is a border of {collar.value:g} that the file does not declare; "
+        "treated as nodata (`src_nodata=none` keeps it)"
+    )
+
+
+def _recognise_bands(ms: Raster, sensor: Sensor) -> tuple[BandOptics, ...]:
+    """Look up the optics of each MS band; bands that no file names get the sensor's names."""
+    optics = sensor.optics([band.name for band in ms.bands])
+    if sensor.bands and not any(band.name for band in ms.bands):
+        ms.name_bands([band.name for band in optics])
+    return optics
 
 
 def _warped_grid(ms: Grid, pan: Grid) -> Grid:
-    """A grid in PAN's CRS over the common ground, nested in PAN's where the pixel sizes allow it."""
+    """Lay a grid in PAN's CRS over the common ground, nested in PAN's where the pixel sizes allow it."""
     height, width = ms.shape
     transform, _, _ = calculate_default_transform(ms.crs, pan.crs, width, height, *ms.bounds)
     ratios = [abs(transform.e) / pan.pixel[0], abs(transform.a) / pan.pixel[1]]
@@ -193,8 +222,8 @@ def _warped_grid(ms: Grid, pan: Grid) -> Grid:
     return Grid(shape, pan.transform @ Affine.translation(left, top) @ Affine.scale(nested[1], nested[0]), pan.crs)
 
 
-def _place(ms: Raster, pan: Raster) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Ratio and phase, rows first, from the two affines."""
+def _ratio_and_phase(ms: Raster, pan: Raster) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Work out ratio and phase, rows first, from the two affines."""
     relative = ms.grid.relative_to(pan.grid)
     ratio = (relative.e, relative.a)
     if min(ratio) < 0:

@@ -16,16 +16,26 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
+from rasterio.windows import Window as Place
 
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import InputError
-from clippan_cli.scene.grid import Grid
+from clippan_cli.scene.grid import Grid, place
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Band:
-    """What a file says of one band."""
+    """What a file says of one band.
+
+    Args:
+        name: Its description; None where it has none.
+        nodata: The value of pixels without data; None for none.
+        colour: The colour that it stands for.
+        scale: The factor from pixels to ``unit``.
+        offset: What is added after that.
+        unit: What the pixels measure; None where the file does not say.
+        tags: Its metadata, statistics left out.
+    """
 
     name: str | None
     nodata: float | None
@@ -42,8 +52,8 @@ class Collar:
 
     Args:
         value: The constant, the same in all bands.
-        cells: Coarse ``(rows, cols)`` map, True where the border reaches.
-        share: Part of the scene that it covers, 0 to 1.
+        cells: A coarse map ``(rows, cols)``, True where the border reaches.
+        share: The part of the scene that it covers, 0 to 1.
     """
 
     value: float
@@ -63,7 +73,7 @@ class Repeat(NamedTuple):
         return self.offset - self.factor if self.offset else 0
 
     def samples(self, span: Span, size: int) -> NDArray[np.int64]:
-        """One file index, below ``size``, inside each true pixel of ``span``."""
+        """Return one file index, below ``size``, inside each true pixel of ``span``."""
         index = self.start + self.factor * np.arange(*span) + self.factor // 2
         return index.clip(0, size - 1)
 
@@ -75,11 +85,11 @@ class Raster:
     """One raster, or several single-band files taken as one; open for reading.
 
     Args:
-        paths: Anything GDAL opens.
-        src_nodata: Overrides whatever the file says: a value, or ``"none"`` for all valid.
+        paths: Whatever GDAL opens.
+        src_nodata: The nodata value, whatever the files say; ``"none"`` declares all pixels valid.
 
     Raises:
-        InputError: It cannot be opened, holds complex numbers, or the files do not fit together.
+        InputError: A file cannot be opened or holds complex numbers, or the files do not fit together.
     """
 
     def __init__(self, paths: Sequence[str], src_nodata: float | str | None = None) -> None:
@@ -130,17 +140,17 @@ class Raster:
             limits = np.iinfo(self.dtype)
             if not limits.min <= src_nodata <= limits.max:
                 raise InputError(
-                    f"--src-nodata {src_nodata:g} does not exist in {self.dtype}", "give a value of that type"
+                    f"`src_nodata={src_nodata:g}` does not exist in {self.dtype}", "give a value of that type"
                 )
 
     @property
     def count(self) -> int:
-        """Number of data bands."""
+        """The number of data bands."""
         return len(self.bands)
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """What messages call it."""
         return self.paths[0] if len(self.paths) == 1 else f"{Path(self.paths[0]).name} … {Path(self.paths[-1]).name}"
 
     @property
@@ -172,8 +182,8 @@ class Raster:
         Raises:
             InputError: The file is damaged there.
         """
-        window, pick = self._window(box)
-        with self._damage(box.rows.start, box.rows.stop):
+        window, pick = self._locate(box)
+        with self._damage(box.rows):
             parts = [source.read(indexes, window=window)[pick] for source, indexes in self._sources]
             pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
             valid = self._validity(pixels, window, pick, box)
@@ -184,18 +194,18 @@ class Raster:
             np.copyto(values, 0, where=~valid)
         return values, valid
 
-    def _window(self, box: Box) -> tuple[Window, tuple[Any, ...]]:
-        """What to read from the files for ``box``, and which of it to keep."""
+    def _locate(self, box: Box) -> tuple[Place, tuple[Any, ...]]:
+        """Work out what to read from the files for ``box``, and which of it to keep."""
         if self._repeats == (_ONCE, _ONCE):
-            return Window(box.cols.start, box.rows.start, box.cols.size, box.rows.size), (...,)
+            return place(box), (...,)
         source = self._sources[0][0]
         rows = self._repeats[0].samples(box.rows, source.height)
         cols = self._repeats[1].samples(box.cols, source.width)
-        window = Window(cols[0], rows[0], cols[-1] + 1 - cols[0], rows[-1] + 1 - rows[0])
-        return window, (..., (rows - rows[0])[:, None], cols - cols[0])
+        around = Box(*(Span(int(axis[0]), int(axis[-1]) + 1) for axis in (rows, cols)))
+        return place(around), (..., (rows - rows[0])[:, None], cols - cols[0])
 
     def _validity(
-        self, pixels: NDArray[Any], window: Window, pick: tuple[Any, ...], box: Box
+        self, pixels: NDArray[Any], window: Place, pick: tuple[Any, ...], box: Box
     ) -> NDArray[np.bool_] | None:
         valid: NDArray[np.bool_] | None = None
         if any(band.nodata is not None for band in self.bands) and not self.declares_mask:
@@ -215,7 +225,7 @@ class Raster:
         return valid
 
     def _collar_cells(self, collar: Collar, box: Box) -> NDArray[np.bool_]:
-        """The coarse map of the collar, on the pixels of ``box``."""
+        """Lay the coarse map of the collar on the pixels of ``box``."""
         rows, cols = (
             (np.arange(*box[axis]) * collar.cells.shape[axis] // self.grid.shape[axis]).astype(np.int64)
             for axis in (0, 1)
@@ -223,24 +233,24 @@ class Raster:
         cells: NDArray[np.bool_] = collar.cells[np.ix_(rows, cols)]
         return cells
 
-    def raw(self, window: Window) -> NDArray[Any]:
-        """A window of the files as they are: ``(C, h, w)`` in their own type.
+    def read_raw(self, box: Box) -> NDArray[Any]:
+        """Read a window of the files as they are: ``(C, h, w)`` in their own type.
 
         Raises:
             InputError: The file is damaged there.
         """
-        with self._damage(window.row_off, window.row_off + window.height):
-            return np.concatenate([source.read(indexes, window=window) for source, indexes in self._sources])
+        with self._damage(box.rows):
+            return np.concatenate([source.read(indexes, window=place(box)) for source, indexes in self._sources])
 
     def read_coarse(self, limit: int) -> NDArray[Any]:
-        """Every n-th pixel of all bands, so that no side exceeds ``limit``: ``(C, h, w)`` in the file's dtype.
+        """Read every n-th pixel of all bands, so that no side exceeds ``limit``: ``(C, h, w)`` in the file's dtype.
 
         Raises:
             InputError: The file is damaged.
         """
         step = max(1, -(-max(self.grid.shape) // limit))
         shape = tuple(-(-side // step) for side in self.grid.shape)
-        with self._damage(0, self.grid.shape[0]):
+        with self._damage(self.grid.box.rows):
             parts = [
                 source.read(indexes, out_shape=(len(indexes), *shape), resampling=Resampling.nearest)
                 for source, indexes in self._sources
@@ -248,23 +258,31 @@ class Raster:
         return np.concatenate(parts)
 
     @contextmanager
-    def _damage(self, first: float, last: float) -> Iterator[None]:
+    def _damage(self, rows: Span) -> Iterator[None]:
         """Say what a read error means."""
         try:
             yield
         except RasterioError as error:
             raise InputError(
-                f"{self.name} cannot be read at rows {first:.0f}–{last:.0f}: {_reason(error)}",
+                f"{self.name} cannot be read at rows {rows.start}–{rows.stop}: {_reason(error)}",
                 "the file is damaged or truncated: fetch it again",
             ) from error
 
-    def warped(self, grid: Grid) -> None:
+    def place_on(self, grid: Grid) -> None:
+        """Take the pixels to lie on ``grid``, whatever the file says."""
+        self.grid = grid
+
+    def mark_collar(self, collar: Collar) -> None:
+        """Read the pixels of a border as invalid from now on."""
+        self.collar = collar
+
+    def warp_onto(self, grid: Grid) -> None:
         """Read through a cubic warp onto ``grid`` from now on."""
         sources, alphas = [], []
         for source, indexes in self._sources:
             nodata = self.bands[0].nodata
             known = [index for owner, index in self._alphas if owner is source]
-            options: dict[str, Any] = {} if known else {"add_alpha": True}
+            options: dict[str, float | bool] = {} if known else {"add_alpha": True}
             if nodata is not None:
                 options = {"nodata": nodata, "src_nodata": nodata}
             vrt = WarpedVRT(
@@ -285,7 +303,7 @@ class Raster:
         self._sources = sources
         self.grid = grid
 
-    def unrepeated(self, repeats: tuple[Repeat, Repeat]) -> None:
+    def undo_repeats(self, repeats: tuple[Repeat, Repeat]) -> None:
         """Read each repeated pixel once from now on, on the grid that the file was enlarged from."""
         rows, cols = repeats
         shape = (
@@ -296,7 +314,7 @@ class Raster:
         self.grid = Grid(shape, self.grid.transform @ corner, self.grid.crs)
         self._repeats = repeats
 
-    def renamed(self, names: Sequence[str]) -> None:
+    def name_bands(self, names: Sequence[str]) -> None:
         """Give names to bands that have none."""
         self.bands = tuple(
             band if band.name else replace(band, name=name) for band, name in zip(self.bands, names, strict=True)
@@ -326,7 +344,7 @@ def _open(path: str) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost message: rasterio wraps GDAL's words in its own."""
+    """Return the innermost message: rasterio wraps GDAL's words in its own."""
     cause = error.__cause__ or error.__context__
     return _reason(cause) if cause is not None and str(cause) else str(error).splitlines()[0]
 

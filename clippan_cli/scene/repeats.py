@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.scene.raster import Raster, Repeat
 
 _SIDE = 96
@@ -17,17 +18,15 @@ _PLACES = (0.3, 0.5, 0.7)
 
 
 def detect_repeats(raster: Raster) -> tuple[Repeat, Repeat] | None:
-    """How often pixels are repeated along rows and columns; None where the file holds what it seems to hold."""
+    """Measure how often pixels are repeated along rows and columns; None where the file holds what it seems to hold."""
     found: Counter[tuple[Repeat, Repeat]] = Counter()
-    height, width = raster.grid.shape
-    for down in _PLACES:
-        for right in _PLACES:
-            row, col = (int(max(0, share * side - _SIDE / 2)) for share, side in ((down, height), (right, width)))
-            window = Window(col, row, min(_SIDE, width - col), min(_SIDE, height - row))
-            pixels = raster.raw(window)
-            rows, cols = _along(pixels, 1, row), _along(pixels, 2, col)
-            if rows is not None and cols is not None:
-                found[rows, cols] += 1
+    for shares in product(_PLACES, repeat=2):
+        corner = [int(max(0, share * side - _SIDE / 2)) for share, side in zip(shares, raster.grid.shape, strict=True)]
+        box = Box.at(corner, (_SIDE, _SIDE)).intersection(raster.grid.box)
+        pixels = raster.read_raw(box)
+        rows, cols = _along(pixels, 1, box.rows.start), _along(pixels, 2, box.cols.start)
+        if rows is not None and cols is not None:
+            found[rows, cols] += 1
     if len(found) != 1:
         return None
     [(repeats, votes)] = found.items()
@@ -35,7 +34,7 @@ def detect_repeats(raster: Raster) -> tuple[Repeat, Repeat] | None:
 
 
 def _along(pixels: NDArray[Any], axis: int, start: int) -> Repeat | None:
-    """The period after which neighbours differ, and where."""
+    """Find the period after which neighbours differ, and where."""
     steps = (np.diff(pixels, axis=axis) != 0).any(0)
     changes = steps.mean(1 if axis == 1 else 0)
     for factor in _FACTORS:

@@ -19,26 +19,32 @@ GENERIC_GAIN = 0.30
 
 @dataclass(frozen=True)
 class BandOptics:
-    """One band of a sensor: centre wavelength in nanometres, MTF gain at the MS Nyquist frequency."""
+    """What is known of one band of a sensor.
+
+    Args:
+        name: What people call it.
+        wavelength: Its centre in nanometres; None where unknown.
+        gain: Its MTF at the Nyquist frequency of MS, 0 to 1.
+    """
 
     name: str
     wavelength: float | None
     gain: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sensor:
     """A sensor of the table.
 
     Args:
-        id: Name on the command line.
-        title: Name for people.
-        bands: All its bands.
+        id: Its name in options.
+        title: Its name for people.
+        bands: All its bands but PAN.
         pan_gain: PAN's MTF gain at its Nyquist frequency.
-        pan_range: What PAN sees, in nanometres.
-        subsets: Band names of products with fewer bands, by their number.
-        codes: Band names by the provider's codes.
-        match: Patterns that recognise it.
+        pan_range: The wavelengths that PAN sees, in nanometres.
+        subsets: The band names of products with fewer bands, by their number.
+        codes: The band names by the provider's codes.
+        match: The patterns that recognise it.
     """
 
     id: str
@@ -51,7 +57,7 @@ class Sensor:
     match: tuple[re.Pattern[str], ...]
 
     def optics(self, names: Sequence[str | None]) -> tuple[BandOptics, ...]:
-        """The optics of each band of a product, by name where it has one, else by their number."""
+        """Look up the optics of each band of a product, by name where it has one, else by their number."""
         known = {band.name: band for band in self.bands}
         mean = sum(band.gain for band in self.bands) / len(self.bands) if self.bands else GENERIC_GAIN
         by_number = self.subsets.get(len(names), tuple(known) if len(known) == len(names) else ())
@@ -76,7 +82,7 @@ class Sensor:
 
 @cache
 def sensors() -> dict[str, Sensor]:
-    """The table, by id."""
+    """Return the table of sensors, by id."""
     text = (resources.files("clippan_cli.scene") / "sensors.toml").read_text("utf-8")
     return {key: _parse(key, entry) for key, entry in tomllib.loads(text).items()}
 
@@ -95,10 +101,10 @@ def _parse(key: str, entry: dict[str, Any]) -> Sensor:
 
 
 def find_sensor(name: str | None, rasters: Iterable[Raster]) -> tuple[Sensor, str]:
-    """The sensor asked for, or the one that tags and names speak of.
+    """Find the sensor asked for, or the one that tags and names speak of.
 
     Returns:
-        The sensor and how it was recognised.
+        The sensor, and what named it.
 
     Raises:
         UsageError: There is no such sensor.
@@ -116,7 +122,7 @@ def find_sensor(name: str | None, rasters: Iterable[Raster]) -> tuple[Sensor, st
 
 
 def _clues(rasters: Iterable[Raster]) -> Iterable[tuple[str, str]]:
-    """Texts that may name the sensor, the most trustworthy first."""
+    """List the texts that may name the sensor, the most trustworthy first."""
     rasters = list(rasters)
     for raster in rasters:
         for source in raster.datasets:

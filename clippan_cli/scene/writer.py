@@ -18,29 +18,28 @@ from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.rpc import RPC
-from rasterio.windows import Window
 
 from clippan_cli.base.geometry import Box
 from clippan_cli.errors import OutputError
-from clippan_cli.scene.grid import Grid
+from clippan_cli.scene.grid import Grid, place
 from clippan_cli.scene.raster import Band
 
 BLOCK = 512
 _PREDICTABLE = {"DEFLATE", "LZW", "ZSTD"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
     """How the output is stored.
 
     Args:
         driver: ``"GTiff"`` or ``"COG"``.
-        dtype: NumPy name of the pixel type.
-        nodata: Value of pixels without data; None for none.
+        dtype: NumPy's name of the pixel type.
+        nodata: The value of pixels without data; None for none.
         mask: Whether validity goes into an internal mask.
-        options: GDAL creation options, upper-case keys.
+        options: GDAL's creation options, keys in upper case.
         overviews: Whether overviews are built.
-        threads: Codec threads.
+        threads: The number of codec threads.
     """
 
     driver: str
@@ -53,7 +52,7 @@ class Format:
 
     @property
     def bits(self) -> int | None:
-        """How many bits of a pixel are kept, if the options say so."""
+        """The bits of a pixel that are kept, if the options say so."""
         bits = self.options.get("NBITS", "")
         return int(bits) if bits.isdigit() else None
 
@@ -64,9 +63,9 @@ class Meaning:
 
     Args:
         grid: Where they lie.
-        bands: Names, colours, units, scales and tags.
-        tags: Of the dataset.
-        rpc: PAN's sensor model on this grid.
+        bands: The names, colours, units, scales and tags of the bands.
+        tags: The metadata of the dataset.
+        rpc: PAN's sensor model on this grid; None for none.
     """
 
     grid: Grid
@@ -83,8 +82,8 @@ class Writer:
 
     Args:
         path: The final name.
-        form: How it is stored.
-        meaning: What goes with the pixels.
+        form: How the pixels are stored.
+        meaning: What goes with them.
     """
 
     def __init__(self, path: Path, form: Format, meaning: Meaning) -> None:
@@ -92,16 +91,16 @@ class Writer:
         self.partial = path.with_name(path.name + ".partial")
         self._ready = path.with_name(path.name + ".partial.cog")
         self._dataset: Any = None
-        self._last: tuple[Window, NDArray[Any]] | None = None
+        self._last: tuple[Box, NDArray[Any]] | None = None
 
     def create(self, tags: dict[str, str] | None = None) -> None:
-        """Start the file: all its metadata, no pixels.
+        """Begin the file: all its metadata, no pixels.
 
         Args:
-            tags: Of the dataset, instead of those that the meaning has by those names.
+            tags: Metadata of the dataset, instead of what the meaning has by these names.
 
         Raises:
-            OutputError: It cannot be created, or GDAL does not take an option.
+            OutputError: The file cannot be created, or GDAL does not take an option.
         """
         self._try_options()
         height, width = self._meaning.grid.shape
@@ -122,37 +121,36 @@ class Writer:
             if self._meaning.rpc is not None:
                 target.rpcs = self._meaning.rpc
             if self._form.mask:
-                target.write_mask(np.zeros((1, 1), np.uint8), window=Window(0, 0, 1, 1))
+                target.write_mask(np.zeros((1, 1), np.uint8), window=place(Box.whole((1, 1))))
 
     @contextmanager
     def session(self) -> Iterator[None]:
         """Open the file for :meth:`write`; on leaving it is closed and checked.
 
         Raises:
-            OutputError: Something did not reach the disk.
+            OutputError: A pixel did not reach the disk.
         """
         with _complaints(f"cannot write {self.partial}"):
             with rasterio.open(self.partial, "r+", NUM_THREADS=str(self._form.threads)) as self._dataset:
                 self._last = None
                 yield
             if self._last is not None:
-                window, pixels = self._last
+                box, pixels = self._last
                 with rasterio.open(self.partial) as check:
-                    back = check.read(window=window)
+                    back = check.read(window=place(box))
                 if not self._agrees(back, pixels):
                     raise OutputError(
                         f"{self.partial} does not hold what was written",
-                        "check the creation options (--co) and the disk",
+                        "check the creation options (`creation`) and the disk",
                     )
 
     def write(self, box: Box, pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
         """Write finished pixels ``(C, h, w)`` at ``box`` of the output grid; ``valid`` is ``(h, w)``."""
-        window = Window(box.cols.start, box.rows.start, box.cols.size, box.rows.size)
-        self._dataset.write(pixels, window=window)
+        self._dataset.write(pixels, window=place(box))
         if self._form.mask:
             mask = np.full(box.shape, 255, np.uint8) if valid is None else valid.astype(np.uint8) * 255
-            self._dataset.write_mask(mask, window=window)
-        self._last = (window, pixels)
+            self._dataset.write_mask(mask, window=place(box))
+        self._last = (box, pixels)
 
     def finish(self) -> None:
         """Build overviews, and convert to COG if asked.
@@ -260,7 +258,7 @@ class Writer:
 
     @staticmethod
     def _agrees(back: NDArray[Any], pixels: NDArray[Any]) -> bool:
-        """Equal, or as near as a lossy codec leaves it."""
+        """Compare pixels: they are equal, or as near as a lossy codec leaves them."""
         if back.shape != pixels.shape:
             return False
         if np.array_equal(back, pixels, equal_nan=np.issubdtype(pixels.dtype, np.floating)):
@@ -284,7 +282,7 @@ def _complaints(what: str, level: int = logging.ERROR) -> Iterator[None]:
     logger = logging.getLogger("rasterio")
     propagate, logger.propagate = logger.propagate, False
     logger.addHandler(listener)
-    hint = "check the folder, its permissions, the free disk space and the creation options (--co)"
+    hint = "check the folder, its permissions, the free disk space and the creation options (`creation`)"
     try:
         yield
     except (CPLE_BaseError, RasterioError, OSError, ValueError) as error:
@@ -298,7 +296,7 @@ def _complaints(what: str, level: int = logging.ERROR) -> Iterator[None]:
 
 
 def _colours(bands: Sequence[Band]) -> tuple[ColorInterp, ...]:
-    """The colours as delivered; red, green and blue from the names where a file says nothing."""
+    """Return the colours as delivered; red, green and blue from the names where a file says nothing."""
     delivered = [band.colour for band in bands]
     if any(colour not in (ColorInterp.gray, ColorInterp.undefined) for colour in delivered):
         return tuple(delivered)
@@ -310,5 +308,5 @@ def _colours(bands: Sequence[Band]) -> tuple[ColorInterp, ...]:
 
 
 def free_space(path: Path) -> int:
-    """Bytes free where ``path`` will lie."""
+    """Return the bytes that are free where ``path`` will lie."""
     return shutil.disk_usage(path.parent).free

@@ -14,14 +14,14 @@ from clippan_cli.base.geometry import Box
 from clippan_cli.base.pipeline import Clock, Pipeline
 from clippan_cli.errors import Interrupted
 from clippan_cli.fusion.consistency import back_project, back_projection_halo
-from clippan_cli.fusion.method import Fitted
-from clippan_cli.opening.window import Window
+from clippan_cli.fusion.method import Fitted, make_tile
+from clippan_cli.physics.pixels import Validity, Window
 from clippan_cli.scene.writer import Writer
 from clippan_cli.sharpening.blend import Blender
 from clippan_cli.sharpening.job import Job
 from clippan_cli.sharpening.quantiser import Changes, Quantiser
 
-_Fused = tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]
+_Fused = tuple[NDArray[np.float32] | None, Validity]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +87,10 @@ class Engine:
                 pixels = np.zeros((self.job.scene.pair.ms.count, *box.shape), np.float32)
             pixels = blender.add(row, col, pixels)
             if write:
-                keep = valid if valid is None else done.cut(valid, box)
-                if keep is not None and len(keep) > 1:
-                    keep = keep[list(self.quantiser.bands)]
-                out = self.quantiser(pixels, keep, changes)
-                place = done.relative_to(plan.box)
-                self.writer.write(place, out, None if keep is None else np.logical_or.reduce(keep))
+                keep = valid.cut(done, box).pick(self.quantiser.bands).mask
+                mask = None if keep is None else keep.cpu().numpy()
+                out = self.quantiser(pixels, mask, changes)
+                self.writer.write(done.relative_to(plan.box), out, None if mask is None else np.logical_or.reduce(mask))
             machine.memory.check()
             progress(done.pixels)
 
@@ -109,15 +107,14 @@ class Engine:
         reach = back_projection_halo(scene.sampling, steps)
         used = job[1].grow(reach, scene.pair.pan.grid.shape)
         device = scene.machine.device
-        tile = window.tile(scene.sampling, scene.known.scale, device, used)
+        tile = make_tile(window.divided(scene.known.scale), scene.sampling, device, used)
         shown = tile.valid
         if aoi is not None:
-            inside = torch.from_numpy(aoi.inside(window.pan_box)).to(device)[None]
-            shown = inside if shown is None else shown & inside
-        kept = None if shown is None else job[1].cut(shown, window.pan_box).cpu().numpy()
-        if kept is not None and not kept.any():
+            shown = shown & Validity(torch.from_numpy(aoi.inside(window.pan_box)).to(device)[None])
+        kept = shown.cut(job[1], window.pan_box).simplified()
+        if not kept.anywhere:
             return None, kept
         with torch.inference_mode():
             out = job[1].cut(back_project(self.fitted.fuse(tile), tile, steps), window.pan_box)
             pixels = torch.mul(out, scene.known.scale).cpu().numpy()
-        return pixels, None if kept is None or kept.all() else kept
+        return pixels, kept

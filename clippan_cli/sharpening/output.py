@@ -30,13 +30,13 @@ def output_format(job: Job) -> Format:
         raise UsageError(f"unknown pixel type {dtype!r}", "known: " + ", ".join(DTYPES))
     nodata, mask = _output_nodata(job, dtype)
     return Format(
-        options.driver,
-        dtype,
-        nodata,
-        mask,
-        {key.upper(): value for key, value in options.creation.items()},
-        options.overviews,
-        job.scene.machine.workers,
+        driver=options.driver,
+        dtype=dtype,
+        nodata=nodata,
+        mask=mask,
+        options={key.upper(): value for key, value in options.creation.items()},
+        overviews=options.overviews,
+        threads=job.scene.machine.workers,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from clippan_cli.base.documents import Plain, as_plain
 from clippan_cli.base.options import identity, stated
-from clippan_cli.base.version import ALGORITHM, Versions, __version__
+from clippan_cli.base.version import ALGORITHM, Versions
 from clippan_cli.fusion.guard import Verdict
 from clippan_cli.fusion.learned import Learned
 from clippan_cli.opening.record import SceneRecord, describe_files, describe_scene
@@ -150,7 +150,6 @@ def run_key(job: Job) -> dict[str, Plain]:
     pair = job.scene.pair
     model = job.method.model if isinstance(job.method, Learned) else None
     return {
-        "version": __version__,
         "algorithm": ALGORITHM,
         "inputs": as_plain(describe_files((*pair.ms.paths, *pair.pan.paths))),
         "options": as_plain(identity(job.options) | {"tile_size": job.plan.size}),

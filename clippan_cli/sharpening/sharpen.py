@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from threading import Event
 
 import numpy as np
 
-from clippan_cli.base.documents import as_json, read_json
+from clippan_cli.base.documents import as_json, from_plain
 from clippan_cli.base.files import replace_file
 from clippan_cli.base.identity import check_same
 from clippan_cli.base.listener import Deaf, Listener
@@ -173,13 +174,14 @@ class _Making:
     def _former(self) -> Record:
         """Return the record of a run that had finished, if it was this one."""
         try:
-            record = read_json(Record, self._record_path)
-        except (OSError, ValueError) as error:
+            plain = json.loads(self._record_path.read_text("utf-8"))
+            check_same(plain["key"], self._key, self._path.name, OutputError)
+            record = from_plain(Record, plain)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise OutputError(
                 f"{self._path} exists, and has no record that says how it was made",
                 "choose another name, or replace it with `overwrite`",
             ) from error
-        check_same(record.key, self._key, self._path.name, OutputError)
         self._hears.say(f"{self._path} is complete already")
         return record
 

@@ -13,11 +13,11 @@ _BLENDS = {"image": 0.2, "text": 0.5}
 
 
 class Adapter(nn.Module):
-    """``f`` to ``normalise((1 - blend)·f + blend·W₂ relu(W₁ f))``; the last layer has no activation.
+    """An adapter: ``f`` to ``normalise((1 - blend)·f + blend·W₂ relu(W₁ f))``; the last layer has no activation.
 
     Args:
-        width: Length of a vector; with 512 it has 131,072 weights.
-        blend: Share of what the layers make.
+        width: The length of a vector; with 512 there are 131,072 weights.
+        blend: The share of what the layers make.
     """
 
     def __init__(self, width: int, blend: float) -> None:
@@ -26,15 +26,15 @@ class Adapter(nn.Module):
         self._blend = blend
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(B, D)`` to ``(B, D)`` of length 1."""
+        """Adapt vectors: ``(B, D)`` to ``(B, D)`` of length 1."""
         return F.normalize((1 - self._blend) * features + self._blend * self.layers(features), dim=-1)
 
 
 class FusionAdapter(nn.Module):
-    """What the features of HRMS should be, from those of MS and PAN (IFA and TFA).
+    """Predicts the features of HRMS from those of MS and PAN (IFA and TFA).
 
     Args:
-        width: Length of a vector; with 512 it has 393,216 weights.
+        width: The length of a vector; with 512 there are 393,216 weights.
     """
 
     def __init__(self, width: int) -> None:
@@ -42,15 +42,15 @@ class FusionAdapter(nn.Module):
         self.layers = _bottleneck(2 * width, width)
 
     def forward(self, ms: Tensor, pan: Tensor) -> Tensor:
-        """Two of ``(B, D)`` to one ``(B, D)`` of length 1."""
+        """Fuse vectors: two of ``(B, D)`` to one ``(B, D)`` of length 1."""
         return F.normalize(self.layers(torch.cat([ms, pan], -1)), dim=-1)
 
 
 class Adapters(nn.Module):
-    """Six adapters, an image's and a text's for each type, and the two of fusion.
+    """Six adapters, one for the images and one for the text of each type, and the two of fusion.
 
     Args:
-        width: Length of a vector.
+        width: The length of a vector.
     """
 
     def __init__(self, width: int) -> None:
@@ -62,6 +62,6 @@ class Adapters(nn.Module):
 
 
 def _bottleneck(inputs: int, outputs: int) -> nn.Sequential:
-    """Both layers have ``inputs / 4`` between them."""
+    """Make two layers with ``inputs / 4`` values between them."""
     middle = inputs // _BOTTLENECK
     return nn.Sequential(nn.Linear(inputs, middle, bias=False), nn.ReLU(), nn.Linear(middle, outputs, bias=False))

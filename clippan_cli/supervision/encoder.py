@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from clippan_cli.errors import ModelError, UsageError
 
+Config = dict[str, Any]
+"""What open_clip says of an architecture, or of a tag, as its JSON has it."""
+
 UNTRAINED = "none"
-"""Weights that nobody trained: for trials only."""
+"""The name of weights that nobody trained: for trials only."""
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -36,7 +39,7 @@ class Encoder(nn.Module):
         weights: ``"none"`` for untrained ones, a tag such as ``"openai"``, or a file.
         download: Whether the weights of a tag may be fetched.
         config: The configuration, if it is known already; then ``clip`` is only a name.
-        precision: ``"fp32"``, or ``"bf16"`` for half the work.
+        precision: ``"fp32"``, or ``"bf16"``, which is half the work.
 
     Raises:
         UsageError: There is no such architecture, tag or precision.
@@ -52,7 +55,7 @@ class Encoder(nn.Module):
         weights: str = UNTRAINED,
         *,
         download: bool = False,
-        config: dict[str, Any] | None = None,
+        config: Config | None = None,
         precision: str = "fp32",
     ) -> None:
         super().__init__()
@@ -71,28 +74,28 @@ class Encoder(nn.Module):
         self.eval().requires_grad_(requires_grad=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
-        """Nothing in it ever changes: copies share it."""
+        """Return itself: nothing in it ever changes, so copies share it."""
         return self
 
     @property
     def side(self) -> int:
-        """Pixels along an image, as CLIP wants it."""
+        """The pixels along an image, as CLIP wants it."""
         size = self.clip.visual.image_size
         return int(size[0] if isinstance(size, (tuple, list)) else size)
 
     @property
     def width(self) -> int:
-        """Length of a vector."""
+        """The length of a vector."""
         return int(self.texts([""]).shape[1])
 
     def images(self, x: Tensor) -> Tensor:
-        """Vectors of images.
+        """Encode images.
 
         Args:
-            x: ``(B, 3, side, side)``, from 0 to 1.
+            x: The images ``(B, 3, side, side)``, from 0 to 1.
 
         Returns:
-            ``(B, D)`` of length 1.
+            Vectors ``(B, D)`` of length 1.
         """
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             vectors = self.clip.encode_image((x - self.mean) / self.deviation)
@@ -100,13 +103,13 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def texts(self, texts: list[str]) -> Tensor:
-        """Vectors of texts: ``(N, D)`` of length 1."""
+        """Encode texts as vectors ``(N, D)`` of length 1."""
         tokens = self.tokenize(texts).to(self.mean.device)
         return F.normalize(self.clip.encode_text(tokens).float(), dim=-1)
 
 
 def _open_clip() -> Any:
-    """The library, imported late: it takes seconds."""
+    """Import open_clip, late: it takes seconds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import_torchvision()
@@ -115,7 +118,7 @@ def _open_clip() -> Any:
 
 
 def import_torchvision() -> None:
-    """Import it, though it may have been built for another torch.
+    """Import torchvision, though it may have been built for another torch.
 
     Then its compiled operators are missing and its import fails for want of two names. CLIP needs none of them.
     """
@@ -133,8 +136,8 @@ def import_torchvision() -> None:
         import torchvision  # noqa: F401
 
 
-def _configuration(clip: str, config: dict[str, Any] | None) -> tuple[str, dict[str, Any] | None]:
-    """Name, and what open_clip does not know by it."""
+def _configuration(clip: str, config: Config | None) -> tuple[str, Config | None]:
+    """Return the name, and the configuration if open_clip does not know it by that name."""
     if config is not None:
         return clip, config
     if not clip.endswith(".json"):
@@ -156,20 +159,20 @@ def _configuration(clip: str, config: dict[str, Any] | None) -> tuple[str, dict[
 
 
 def statistics(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the images that the weights were trained on; SigLIP's differ from CLIP's.
+    """Return mean and deviation of the images that the weights were trained on; SigLIP's differ from CLIP's.
 
     Args:
-        name: Of the architecture.
-        weights: A tag, or anything else: then what the architecture is usually trained on.
+        name: The architecture's name.
+        weights: A tag, or anything else: then the images are those that the architecture is usually trained on.
     """
     library = _open_clip()
     tags = (weights, *library.list_pretrained_tags_by_model(name))
-    known: dict[str, Any] = next((found for tag in tags if (found := library.get_pretrained_cfg(name, tag))), {})
+    known: Config = next((found for tag in tags if (found := library.get_pretrained_cfg(name, tag))), {})
     return known.get("mean", _MEAN), known.get("std", _DEVIATION)
 
 
-def _build(name: str, config: dict[str, Any] | None) -> Any:
-    """The architecture; its untrained weights are always the same."""
+def _build(name: str, config: Config | None) -> Any:
+    """Build the architecture; its untrained weights are always the same."""
     library = _open_clip()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -181,7 +184,7 @@ def _build(name: str, config: dict[str, Any] | None) -> Any:
             raise ModelError(f"CLIP {name} cannot be built: {error}", "correct the configuration") from error
 
 
-def _tokenizer(name: str, config: dict[str, Any] | None) -> Any:
+def _tokenizer(name: str, config: Config | None) -> Any:
     library = _open_clip()
     if config is not None:
         return library.SimpleTokenizer(context_length=config["text_cfg"].get("context_length", 77))
@@ -196,7 +199,7 @@ def _tokenizer(name: str, config: dict[str, Any] | None) -> Any:
 
 
 def _weights_file(name: str, weights: str, *, download: bool) -> Path:
-    """The file with the weights, at once or not at all."""
+    """Find the file with the weights, at once or not at all."""
     if Path(weights).is_file():
         return Path(weights)
     library = _open_clip()
@@ -205,12 +208,12 @@ def _weights_file(name: str, weights: str, *, download: bool) -> Path:
         tags = library.list_pretrained_tags_by_model(name)
         raise UsageError(
             f"CLIP weights {weights!r} are no file, and no tag of {name}",
-            f"--clip-weights FILE, none{''.join(', ' + each for each in tags)}",
+            f"give `clip_weights=FILE`, or one of none{''.join(', ' + each for each in tags)}",
         )
     if bool(tag.get("quick_gelu")) != bool((library.get_model_config(name) or {}).get("quick_gelu")):
         raise UsageError(
             f"the weights {weights!r} were trained with another activation than {name} has",
-            f"--clip {name.removesuffix('-quickgelu')}{'-quickgelu' if tag.get('quick_gelu') else ''}",
+            f"give `clip={name.removesuffix('-quickgelu')}{'-quickgelu' if tag.get('quick_gelu') else ''}`",
         )
     found = _cached(tag)
     if found is not None:
@@ -218,7 +221,7 @@ def _weights_file(name: str, weights: str, *, download: bool) -> Path:
     if not download:
         raise ModelError(
             f"the weights {weights!r} of CLIP {name} are not on this machine: {_origin(tag)}",
-            "--download fetches them; or copy the file here by hand and name it: --clip-weights FILE",
+            "`download` fetches them; or copy the file here by hand and name it: `clip_weights=FILE`",
         )
     try:
         return Path(library.download_pretrained(tag))
@@ -228,8 +231,8 @@ def _weights_file(name: str, weights: str, *, download: bool) -> Path:
         ) from error
 
 
-def _cached(tag: dict[str, Any]) -> Path | None:
-    """Where a former download lies."""
+def _cached(tag: Config) -> Path | None:
+    """Find what a former download left."""
     from huggingface_hub import try_to_load_from_cache
 
     repository, _, file = str(tag.get("hf_hub", "")).rpartition("/")
@@ -240,12 +243,12 @@ def _cached(tag: dict[str, Any]) -> Path | None:
     return next((Path(place) for place in places if isinstance(place, str) and Path(place).is_file()), None)
 
 
-def _origin(tag: dict[str, Any]) -> str:
+def _origin(tag: Config) -> str:
     return str(tag.get("url") or f"https://huggingface.co/{tag.get('hf_hub', '').rstrip('/')}")
 
 
 def _load(clip: Any, path: Path) -> None:
-    """Weights of open_clip, in whatever form, or of OpenAI's own archives."""
+    """Load weights of open_clip, in whatever form, or of OpenAI's own archives."""
     try:
         if _is_archive(path):
             with warnings.catch_warnings():
@@ -259,7 +262,7 @@ def _load(clip: Any, path: Path) -> None:
         # What a damaged or foreign file makes the readers raise is anything.
         raise ModelError(
             f"{path} does not hold weights of this CLIP: {str(error).splitlines()[0]}",
-            "--clip must name the architecture that the file was made for",
+            "`clip` must name the architecture that the file was made for",
         ) from error
 
 
@@ -272,7 +275,7 @@ def _is_archive(path: Path) -> bool:
 
 
 def digest(module: nn.Module) -> str:
-    """SHA-256 of all weights, in order."""
+    """Return the SHA-256 of all weights, in order."""
     sums = hashlib.sha256()
     for value in module.state_dict().values():
         sums.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -7,21 +7,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LEAST_STEP = 1e-3
-"""Length of a step between features below which its direction means nothing."""
+"""The length of a step between features below which its direction means nothing."""
 
 _TEMPERATURE = 0.07
 
 
 def type_loss(images: Tensor, types: Tensor, texts: Tensor, temperature: float = _TEMPERATURE) -> Tensor:
-    """InterMCL (eq. 2) as a classification: which text is an image's?
+    """Return InterMCL (eq. 2) as a classification of images by their texts.
 
     All images of a type share one text, so that the paper's softmax over the images' own texts would be constant, ln N.
 
     Args:
-        images: ``(M, D)`` of length 1.
-        types: ``(M,)``, the index of each image's text.
-        texts: ``(T, D)`` of length 1.
-        temperature: τ_c.
+        images: The vectors of images, ``(M, D)`` of length 1.
+        types: The index of each image's text, ``(M,)``.
+        texts: The vectors of texts, ``(T, D)`` of length 1.
+        temperature: The paper's τ_c.
     """
     return F.cross_entropy(images @ texts.T / temperature, types)
 
@@ -29,12 +29,12 @@ def type_loss(images: Tensor, types: Tensor, texts: Tensor, temperature: float =
 def scene_loss(
     images: Tensor, scenes: Tensor, temperature: float = _TEMPERATURE, alike: Tensor | None = None
 ) -> Tensor:
-    """IntraMCL (eq. 3) with several positives: images of one place belong together, whatever their type.
+    """Return IntraMCL (eq. 3) with several positives: images of one place belong together, whatever their type.
 
     Args:
-        images: ``(M, D)`` of length 1.
-        scenes: ``(M,)``, which place each shows.
-        temperature: τ_i.
+        images: The vectors of images, ``(M, D)`` of length 1.
+        scenes: The index of the place that each shows, ``(M,)``.
+        temperature: The paper's τ_i.
         alike: ``(M, M)``, True where two images overlap though they are not of one place: neither positive nor
             negative.
     """
@@ -48,22 +48,22 @@ def scene_loss(
 
 
 def alignment_loss(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """Fusion alignment (eq. 5): mean absolute difference of vectors ``(N, D)`` of length 1."""
+    """Return the fusion alignment (eq. 5): the mean absolute difference of vectors ``(N, D)`` of length 1."""
     return (predicted - wanted).abs().mean()
 
 
 def directional_loss(fused: Tensor, sources: Tensor, directions: Tensor) -> Tensor:
-    """L_d (eq. 6 to 8): the step from MS, and from PAN, to the fused image shall point where the texts point.
+    """Return L_d (eq. 6 to 8): the step from MS, and from PAN, to the fused image shall point where the texts point.
 
     A fused image that is (nearly) its source has no direction: it counts as fully wrong, without a gradient.
 
     Args:
-        fused: ``(B, D)``, features of the fused image; the graph is kept.
-        sources: ``(S, B, D)``, features of MS and of PAN.
-        directions: ``(S, D)``, from the text of each source to that of HRMS.
+        fused: The features of the fused image, ``(B, D)``; gradients flow into them.
+        sources: The features of MS and of PAN, ``(S, B, D)``.
+        directions: The steps from the text of each source to that of HRMS, ``(S, D)``.
 
     Returns:
-        ``(B,)``: 1 - cosine, mean over the sources; 0 to 2.
+        1 - cosine, a mean over the sources, ``(B,)``; 0 to 2.
     """
     step = fused[None] - sources
     length = step.norm(dim=-1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from clippan_cli.errors import UsageError
 
 INPUTS = ("conv", "pca", "rgb", "gbnir")
-"""Ways to make three channels (CLIPPan's Table 4); the first learns, the others are fixed."""
+"""The ways to make three channels (CLIPPan's Table 4); the first learns, the others are fixed."""
 
 _COLOURS = {"rgb": (660.0, 560.0, 480.0), "gbnir": (560.0, 480.0, 850.0)}
 _FARTHEST = 90.0
@@ -30,8 +30,8 @@ class Projector(nn.Module):
 
     Args:
         kind: One of :data:`INPUTS`.
-        matrix: ``(3, C)``.
-        offset: ``(3,)``.
+        matrix: The linear part, ``(3, C)``.
+        offset: What is added to it, ``(3,)``.
     """
 
     matrix: Tensor
@@ -45,7 +45,7 @@ class Projector(nn.Module):
         self.learned = _residual(matrix.shape[1]) if kind == "conv" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Bands of which 0 and 1 are the dark and the bright end ``(B, C, H, W)``, to ``(B, 3, H, W)`` in 0 … 1."""
+        """Turn bands ``(B, C, H, W)``, 0 and 1 their dark and bright end, into channels ``(B, 3, H, W)`` in 0 … 1."""
         made = torch.einsum("kc,bchw->bkhw", self.matrix, x) + self.offset[:, None, None]
         if self.learned is not None:
             made = made + self.learned(x)
@@ -55,13 +55,13 @@ class Projector(nn.Module):
 def linear_map(
     kind: str, wavelengths: Sequence[float | None], mean: Tensor, covariance: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The fixed part: matrix ``(3, C)`` and offset ``(3,)``.
+    """Return the fixed part: matrix ``(3, C)`` and offset ``(3,)``.
 
     Args:
         kind: One of :data:`INPUTS`; ``conv`` begins at RGB where the bands are known, else at PCA.
-        wavelengths: Of each band, in nanometres; None where unknown: then the usual order is assumed.
-        mean: ``(C,)`` of the bands.
-        covariance: ``(C, C)`` of the bands.
+        wavelengths: The wavelength of each band in nanometres; None where unknown: then the usual order is assumed.
+        mean: The mean of the bands, ``(C,)``.
+        covariance: The covariance of the bands, ``(C, C)``.
 
     Raises:
         UsageError: There is no such kind, or no band near a colour that it takes.
@@ -75,13 +75,13 @@ def linear_map(
         if kind == "conv":
             return _principal(mean, covariance)
         raise UsageError(
-            f"no bands for --ms-input {kind} among the {len(wavelengths)} of MS", "--ms-input pca needs no wavelengths"
+            f"no bands for `ms_input={kind}` among the {len(wavelengths)} of MS", "`ms_input=pca` needs no wavelengths"
         )
     return torch.eye(len(wavelengths))[chosen], torch.zeros(3)
 
 
 def _nearest(colours: Sequence[float], wavelengths: Sequence[float | None]) -> list[int] | None:
-    """The band nearest to each colour; None where one has none near."""
+    """Find the band nearest to each colour; None where one has none near."""
     known = list(wavelengths) if all(wavelengths) else list(_USUAL.get(len(wavelengths), ()))
     if not known:
         return None
@@ -92,7 +92,7 @@ def _nearest(colours: Sequence[float], wavelengths: Sequence[float | None]) -> l
 
 
 def _principal(mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """The first three components, 0 … 1 over five standard deviations; those that lack are grey.
+    """Return the first three components, 0 … 1 over five standard deviations; those that lack are grey.
 
     A single band is grey as a whole.
     """

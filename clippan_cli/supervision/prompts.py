@@ -14,14 +14,14 @@ DEFAULT = "wald"
 
 @dataclass(frozen=True)
 class Prompts:
-    """One text a type.
+    """One text for each type.
 
     Args:
-        name: Of the wording of ``hrms``.
-        ms: Of MS.
-        pan: Of PAN.
-        hrms: Of a good fusion.
-        distorted: Of a bad one.
+        name: The name of the wording of ``hrms``.
+        ms: The text for MS.
+        pan: The text for PAN.
+        hrms: The text for a good fusion.
+        distorted: The text for a bad one.
     """
 
     name: str
@@ -32,16 +32,16 @@ class Prompts:
 
     @property
     def texts(self) -> list[str]:
-        """In the order of the types."""
+        """The texts in the order of the types."""
         return [self.ms, self.pan, self.hrms, self.distorted]
 
 
 def read_prompts(name: str = DEFAULT, file: str | Path | None = None) -> Prompts:
-    """The wording of that name (the paper's Table 5, and those of a file).
+    """Read the wording of a name (the paper's Table 5, and those of a file).
 
     Args:
-        name: Of the text for HRMS.
-        file: TOML as the package's own; what it lacks is taken from there.
+        name: The name of the text for HRMS.
+        file: A TOML file like the package's own, from which what it lacks is taken.
 
     Raises:
         UsageError: There is no such wording, or the file cannot be used.
@@ -60,7 +60,7 @@ def read_prompts(name: str = DEFAULT, file: str | Path | None = None) -> Prompts
 
 
 def wordings() -> list[str]:
-    """The names of the package's own."""
+    """List the names of the package's own wordings."""
     table = _table((resources.files("clippan_cli.supervision") / "prompts.toml").read_text("utf-8"))
     return [key.removeprefix("hrms.") for key in table if key.startswith("hrms.")]
 

@@ -1,4 +1,4 @@
-"""The supervisor: an adapted CLIP that says which way a fusion should go; and how it lies on disk."""
+"""The supervisor: an adapted CLIP that says which way a fusion should go."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clippan_cli.base.geometry import Box
 from clippan_cli.errors import UsageError
 from clippan_cli.supervision.adapters import Adapters
 from clippan_cli.supervision.encoder import Encoder, digest
@@ -19,7 +20,7 @@ _SAME_BAND = 60.0  # nm
 _ADAPT_ONE = "adapt one to scenes of this sensor, and train on these alone"
 
 MS, PAN, HRMS, DISTORTED = range(4)
-"""Order of the texts."""
+"""The order of the texts."""
 
 
 class Supervisor(nn.Module):
@@ -27,9 +28,9 @@ class Supervisor(nn.Module):
 
     Args:
         encoder: The frozen CLIP.
-        projector: From bands to three channels.
-        prompts: What the types are called.
-        wavelengths: Of the MS bands, in nanometres; None where unknown.
+        projector: The way from bands to three channels.
+        prompts: The texts for the types.
+        wavelengths: The wavelength of each MS band in nanometres; None where unknown.
     """
 
     plain_texts: Tensor
@@ -48,18 +49,18 @@ class Supervisor(nn.Module):
 
     @property
     def bands(self) -> int:
-        """MS bands it looks at."""
+        """The number of MS bands that it looks at."""
         return int(self.projector.matrix.shape[1])
 
     def check_fit(self, scene: str, wavelengths: Sequence[float | None]) -> None:
         """Refuse a scene of other bands than it knows.
 
         Args:
-            scene: Its name.
-            wavelengths: Of its bands, in nanometres; None where unknown.
+            scene: The scene's name.
+            wavelengths: The wavelength of each of its bands in nanometres; None where unknown.
 
         Raises:
-            UsageError: Their number differs, or what is known of them.
+            UsageError: The number of bands differs, or a wavelength.
         """
         if len(wavelengths) != self.bands:
             raise UsageError(f"the supervisor looks at {self.bands} bands, {scene} has {len(wavelengths)}", _ADAPT_ONE)
@@ -70,34 +71,34 @@ class Supervisor(nn.Module):
                 )
 
     def texts(self) -> Tensor:
-        """Adapted vectors ``(4, D)`` of MS, PAN, HRMS and of what is distorted."""
+        """Return the adapted vectors ``(4, D)`` of the texts for MS, PAN, HRMS and what is distorted."""
         kinds = ("ms", "pan", "hrms", "hrms")
         return torch.cat([self.adapters.text[kind](self.plain_texts[i : i + 1]) for i, kind in enumerate(kinds)])
 
     def see_bands(self, bands: Tensor, kind: str) -> Tensor:
-        """Adapted vectors of MS (``"ms"``) or of fused images (``"hrms"``).
+        """Return the adapted vectors of MS (``"ms"``) or of fused images (``"hrms"``).
 
         Args:
-            bands: ``(B, C, H, W)`` on PAN's grid, of which 0 and 1 are the scene's dark and bright end.
-            kind: Which adapter.
+            bands: The images ``(B, C, H, W)`` on PAN's grid, 0 and 1 the scene's dark and bright end.
+            kind: The type whose adapter is used.
         """
-        return self._see(self.projector(self._window(bands)), kind)
+        return self._see(self.projector(self._middle(bands)), kind)
 
     def see_pan(self, pan: Tensor) -> Tensor:
-        """Adapted vectors of PAN ``(B, 1, H, W)``, stretched likewise."""
-        return self._see(self._window(pan).clamp(0, 1).expand(-1, 3, -1, -1), "pan")
+        """Return the adapted vectors of PAN ``(B, 1, H, W)``, stretched likewise."""
+        return self._see(self._middle(pan).clamp(0, 1).expand(-1, 3, -1, -1), "pan")
 
     def digest(self) -> str:
-        """SHA-256 of all that it has learned."""
+        """Return the SHA-256 of all that it has learned."""
         return digest(self)
 
-    def on(self, device: torch.device) -> Supervisor:
-        """Move it, and CLIP with it."""
+    def move_to(self, device: torch.device) -> Supervisor:
+        """Move the supervisor to a device, and CLIP with it."""
         self.encoder.to(device)
         return self.to(device)
 
     def directional(self, fused: Tensor, ms: Tensor, pan: Tensor) -> Tensor:
-        """L_d of fused images ``(B, C, H, W)`` beside interpolated MS and PAN: ``(B,)``."""
+        """Return L_d of fused images ``(B, C, H, W)`` beside interpolated MS and PAN: ``(B,)``."""
         with torch.no_grad():
             texts = self.texts()
             sources = torch.stack([self.see_bands(ms, "ms"), self.see_pan(pan)])
@@ -108,11 +109,9 @@ class Supervisor(nn.Module):
         seen: Tensor = self.adapters.image[kind](self.encoder.images(channels))
         return seen
 
-    def _window(self, x: Tensor) -> Tensor:
-        """The middle, as large as CLIP looks at: scaled down, HRMS could not be told from MS."""
-        side = self.encoder.side
-        height, width = x.shape[-2:]
-        if min(height, width) < side:
+    def _middle(self, x: Tensor) -> Tensor:
+        """Cut out the middle, as large as CLIP looks at: scaled down, HRMS could not be told from MS."""
+        side, whole = self.encoder.side, Box.whole(x.shape)
+        if min(whole.shape) < side:
             return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
-        top, left = (height - side) // 2, (width - side) // 2
-        return x[..., top : top + side, left : left + side]
+        return whole.middle(side).cut(x, whole)

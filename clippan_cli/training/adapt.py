@@ -122,7 +122,9 @@ def adapt_on(
     prompts = read_prompts(options.clip.prompt, options.clip.prompts)
     group = Group(device=choose_device(options.device))
     torch.manual_seed(options.seed)
-    net = Supervisor(encoder, projector(options.clip.ms_input, sites), prompts, sites[0].wavelengths).on(group.device)
+    net = Supervisor(encoder, projector(options.clip.ms_input, sites), prompts, sites[0].wavelengths).move_to(
+        group.device
+    )
     for site in sites:
         net.check_fit(site.files.name, site.wavelengths)
     held = held_tiles(sites, encoder.side, _HELD, group.device, hears)

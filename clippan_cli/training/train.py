@@ -195,7 +195,7 @@ class _Work:
         torch.manual_seed(options.seed)
         model, net = self._network(bands, ratio)
         net.to(self.group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        watched = supervisor.on(self.group.device) if supervisor is not None and weights["language"] else None
+        watched = supervisor.move_to(self.group.device) if supervisor is not None and weights["language"] else None
         task = FullResolution(
             stream=self._stream(ground),
             held=held_tiles(sites, ground.side, _HELD, self.group.device, self.hears) if self.group.leads else [],

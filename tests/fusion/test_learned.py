@@ -21,13 +21,22 @@ from clippan_cli.fusion.learned import Learned
 from clippan_cli.fusion.method import Statistics, Tile
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.fusion.registry import DEFAULT, method
-from clippan_cli.fusion.traits import FEATURES, Traits, from_moments, from_pixels, measured_softness, stated_softness
+from clippan_cli.fusion.traits import (
+    FEATURES,
+    Traits,
+    from_moments,
+    from_pixels,
+    measured_softness,
+    stack_features,
+    stated_softness,
+)
 from clippan_cli.fusion.whole import fuse_whole
 from clippan_cli.metrics.reference import ergas
 from clippan_cli.modelstore.model import save_model
+from clippan_cli.networks.network import Trait
 from clippan_cli.networks.registry import network
-from clippan_cli.physics.operators import Operators, curvature, octaves
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.operators import Operators, curvature
+from clippan_cli.physics.pixels import EVERYWHERE, Pixels, Validity, Window
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import degrade, soften
 from tests.conftest import Made, bands, box, read
@@ -59,7 +68,7 @@ def traits(ms: torch.Tensor, pan: torch.Tensor, ratio: float = 4.0, pan_gain: fl
     sampling = stated(ratio, len(ms), pan_gain)
     whole = box(*ms.shape[1:])
     operators = Operators(sampling, box(*pan.shape), whole)
-    moments = tile_moments(FEATURES, ms, pan, operators.covered, operators, whole)
+    moments = tile_moments(FEATURES, ms, Pixels(pan), operators.covered, operators, core=whole)
     return from_moments(moments, sampling)
 
 
@@ -68,7 +77,7 @@ def test_traits_do_not_depend_on_the_order_of_features() -> None:
     sampling, whole = stated(4.0, len(ms)), box(*ms.shape[1:])
     operators = Operators(sampling, box(*pan.shape), whole)
     features = ("pan_simulated", *sorted(FEATURES, reverse=True), "lifted")
-    moments = tile_moments(features, ms, pan, operators.covered, operators, whole)
+    moments = tile_moments(features, ms, Pixels(pan), operators.covered, operators, core=whole)
     for one, other in zip(from_moments(moments, sampling), traits(ms, pan), strict=True):
         torch.testing.assert_close(one, other)
 
@@ -145,11 +154,11 @@ def test_traits_do_not_see_gaps(make_scene: MakeScene) -> None:
     operators = Operators(sampling, box(*pan.shape), whole)
     usable = operators.covered.clone()
     usable[:, :20] = False
-    full = from_moments(tile_moments(FEATURES, ms, pan, usable, operators, whole), sampling)
+    full = from_moments(tile_moments(FEATURES, ms, Pixels(pan), usable, operators, core=whole), sampling)
     known = torch.ones_like(pan, dtype=torch.bool)
     known[:, :60] = False
     gap = torch.where(known, pan, 0)
-    moments = tile_moments(FEATURES, ms, gap, usable, operators, whole, known)
+    moments = tile_moments(FEATURES, ms, Pixels(gap, Validity(known)), usable, operators, core=whole)
     torch.testing.assert_close(from_moments(moments, sampling).values, full.values, atol=0.15, rtol=0)
 
 
@@ -165,15 +174,15 @@ def test_traits_tell_how_soft_the_bands_are() -> None:
     softness = []
     for blur in (0.0, 0.3, 0.5):
         ms, pan, _ = pair(blur=blur)
-        softness.append(float(traits(ms, pan).values[0, :, -1].mean()))
+        softness.append(float(traits(ms, pan).values[0, :, Trait.SOFTNESS].mean()))
     assert softness == sorted(softness)
     assert softness[-1] > softness[0] + 0.3
 
 
 def softness(ms: torch.Tensor, pan: torch.Tensor, pan_gain: float = 0.15) -> float:
-    found = traits(ms, pan, pan_gain=pan_gain).values
-    assert torch.equal(found[..., -1], found[..., :1, -1].expand(found.shape[:2]))
-    return float(found[0, 0, -1]) / 8
+    found = traits(ms, pan, pan_gain=pan_gain).values[..., Trait.SOFTNESS]
+    assert torch.equal(found, found[:, :1].expand_as(found))
+    return float(found[0, 0]) / 8
 
 
 def test_a_band_in_another_light_does_not_mislead() -> None:
@@ -197,11 +206,11 @@ def test_what_is_stated_counts_where_the_bands_tell_little() -> None:
 def test_softness_of_a_pair_on_one_grid(blur: float) -> None:
     """Half of the squared blur; gaps do not count."""
     _, pan, truth = pair(blur=blur)
-    assert measured_softness(truth, pan, None, 0.0) == pytest.approx(blur**2 / 2, abs=0.03)
+    assert measured_softness(truth, pan, EVERYWHERE, 0.0) == pytest.approx(blur**2 / 2, abs=0.03)
     valid = torch.ones_like(pan, dtype=torch.bool)
     valid[:, :40] = False
     gap = torch.where(valid, truth, torch.nan), torch.where(valid, pan, torch.nan)
-    assert measured_softness(*gap, valid, 0.0) == pytest.approx(blur**2 / 2, abs=0.05)
+    assert measured_softness(*gap, Validity(valid), 0.0) == pytest.approx(blur**2 / 2, abs=0.05)
 
 
 def test_a_wrong_mtf_is_no_soft_ground() -> None:
@@ -209,7 +218,8 @@ def test_a_wrong_mtf_is_no_soft_ground() -> None:
     ms, pan, _ = pair(blur=2.0)
     told = softness(ms, pan) - stated_softness(stated(4.0, 3))
     assert 0 < told < 0.2
-    assert float(traits(ms, pan).values[0, :, 3:5].abs().max()) == 0
+    changes = traits(ms, pan).values[0][:, [Trait.SLOPE_CHANGE, Trait.CONTRAST_CHANGE]]
+    assert float(changes.abs().max()) == 0
 
 
 def test_traits_from_pixels_and_from_moments_agree() -> None:
@@ -218,10 +228,9 @@ def test_traits_from_pixels_and_from_moments_agree() -> None:
     whole = box(*ms.shape[1:])
     operators = Operators(sampling, box(*pan.shape), whole)
     low, bent = operators.pan_down(pan), operators.pan_down(curvature(pan[None], box(*pan.shape))[0])
-    (top, mid), (pan_top, pan_mid) = octaves(ms, whole), octaves(low, whole)
-    features = torch.stack([ms, low, top, pan_top, mid, pan_mid, octaves(bent, whole)[0]], 1)
+    features = stack_features(ms[None], low[:1], bent[:1], whole)
     told = torch.tensor([softness(ms, pan)])
-    found = from_pixels(features[None], torch.tensor([sampling.gains]), told)
+    found = from_pixels(features, torch.tensor([sampling.gains]), told)
     torch.testing.assert_close(found.values, traits(ms, pan).values, atol=1e-3, rtol=0)
 
 
@@ -234,9 +243,8 @@ def test_simulation_and_operators_are_one_physics() -> None:
     torch.testing.assert_close(soften(x, torch.zeros(2)), x)
 
 
-def samples(ms: torch.Tensor, pan: torch.Tensor) -> tuple[Sample, ...]:
-    every = torch.ones((), dtype=torch.bool)
-    return (Sample(ms, every.expand_as(ms), pan, every.expand_as(pan), box(*ms.shape[1:]), box(*pan.shape)),)
+def samples(ms: torch.Tensor, pan: torch.Tensor) -> tuple[Window, ...]:
+    return (Window(Pixels(ms), Pixels(pan), box(*ms.shape[1:]), box(*pan.shape)),)
 
 
 @pytest.mark.parametrize(("spoil", "reason"), [(0.0, None), (0.5, "R-ERGAS"), (float("nan"), "not finite")])
@@ -245,11 +253,11 @@ def test_the_guard(spoil: float, reason: str | None) -> None:
     sampling = stated(4.0, 3)
     whole = box(*ms.shape[1:])
     operators = Operators(sampling, box(*pan.shape), whole)
-    moments = tile_moments(FEATURES, ms, pan, operators.covered, operators, whole)
+    moments = tile_moments(FEATURES, ms, Pixels(pan), operators.covered, operators, core=whole)
     statistics = Statistics(sampling, moments, samples(ms, pan))
     learned = method(DEFAULT).fit(statistics)
     fuse = learned.fuse
-    object.__setattr__(learned, "fuse", lambda tile: fuse(tile) + spoil * torch.randn_like(tile.pan))
+    object.__setattr__(learned, "fuse", lambda tile: fuse(tile) + spoil * torch.randn_like(tile.pan.values))
     anchors = [method(name).fit(statistics) for name in ("mtf-glp-hpm-r", "gsa")]
     verdict = judge(learned, anchors, statistics, 2)
     assert (verdict.reason or "").startswith(reason or "") if reason != "not finite" else reason in str(verdict.reason)
@@ -291,11 +299,11 @@ def test_only_what_is_wanted_is_worked_out() -> None:
     ms, pan, _ = pair(side=256)
     sampling, small, large = stated(4.0, 3), box(64, 64), box(256, 256)
     operators = Operators(sampling, large, small)
-    moments = tile_moments(FEATURES, ms, pan, operators.covered, operators, small)
+    moments = tile_moments(FEATURES, ms, Pixels(pan), operators.covered, operators, core=small)
     learned = method(DEFAULT).fit(Statistics(sampling, moments))
-    whole = learned.fuse(Tile(ms, pan, operators))
+    whole = learned.fuse(Tile(Pixels(ms), Pixels(pan), operators))
     wanted = Box(Span(101, 140), Span(0, 33))
-    tile = Tile(ms, pan, operators, wanted=wanted)
+    tile = Tile(Pixels(ms), Pixels(pan), operators, wanted=wanted)
     plain, part = tile.ms_up.clone(), learned.fuse(tile)
     cut = (slice(None), *wanted.within(large))
     torch.testing.assert_close(part[cut], whole[cut], atol=1e-5, rtol=0)

@@ -20,7 +20,7 @@ from clippan_cli.fusion.substitution import bounded_least_squares, intensity_wei
 from clippan_cli.fusion.whole import fuse_whole
 from clippan_cli.metrics.reference import ergas
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.pixels import Pixels, Window
 from clippan_cli.physics.sampling import Sampling
 from tests.conftest import bands, box
 
@@ -38,9 +38,9 @@ class Scene:
         mix = torch.tensor(weights or [1 / count] * count, dtype=torch.float64)
         self.pan = torch.tensordot(mix, self.truth, 1)
         self.moments = tile_moments(
-            FEATURES, self.ms, self.pan, self.operators.covered, self.operators, box(SIZE, SIZE)
+            FEATURES, self.ms, Pixels(self.pan), self.operators.covered, self.operators, core=box(SIZE, SIZE)
         )
-        self.tile = Tile(self.ms, self.pan, self.operators)
+        self.tile = Tile(Pixels(self.ms), Pixels(self.pan), self.operators)
 
     def fuse(self, name: str, steps: int = 2, scale: float = 1.0) -> torch.Tensor:
         return fuse_whole(method(name), self.ms * scale, self.pan * scale, self.sampling, steps)
@@ -90,7 +90,9 @@ def test_moments_of_parts_add_up(scene: Scene) -> None:
     for rows in (Span(0, half), Span(half, SIZE)):
         for cols in (Span(0, half), Span(half, SIZE)):
             core = box(1, 1)._replace(rows=rows, cols=cols)
-            parts.append(tile_moments(FEATURES, scene.ms, scene.pan, scene.operators.covered, scene.operators, core))
+            parts.append(
+                tile_moments(FEATURES, scene.ms, Pixels(scene.pan), scene.operators.covered, scene.operators, core=core)
+            )
     total = merge(parts)
     assert total.count == SIZE * SIZE
     np.testing.assert_allclose(total.sums, scene.moments.sums, rtol=1e-9)
@@ -161,26 +163,16 @@ def test_the_halo_suffices(scene: Scene, name: str) -> None:
     pan_box = core.grow(method(name).halo(scene.sampling) + 2, (SIDE, SIDE))
     ms_box = scene.sampling.ms_box(pan_box, (SIZE, SIZE))
     part = Tile(
-        scene.ms[(slice(None), *ms_box.within(box(SIZE, SIZE)))],
-        scene.pan[pan_box.within(box(SIDE, SIDE))],
+        Pixels(ms_box.cut(scene.ms, box(SIZE, SIZE))),
+        Pixels(pan_box.cut(scene.pan, box(SIDE, SIDE))),
         Operators(scene.sampling, pan_box, ms_box, dtype=torch.float64),
     )
     cut = (slice(None), *core.within(pan_box))
     torch.testing.assert_close(fitted.fuse(part)[cut], whole[:, 88:104, 84:100], atol=1e-9, rtol=0)
 
 
-def _samples(scene: Scene) -> tuple[Sample, ...]:
-    everywhere = torch.ones((), dtype=torch.bool)
-    return (
-        Sample(
-            scene.ms,
-            everywhere.expand_as(scene.ms),
-            scene.pan,
-            everywhere.expand_as(scene.pan),
-            box(SIZE, SIZE),
-            box(SIDE, SIDE),
-        ),
-    )
+def _samples(scene: Scene) -> tuple[Window, ...]:
+    return (Window(Pixels(scene.ms), Pixels(scene.pan), box(SIZE, SIZE), box(SIDE, SIDE)),)
 
 
 def test_gdal_brovey_is_gdals() -> None:

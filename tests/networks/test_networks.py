@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from clippan_cli.errors import UsageError
 from clippan_cli.networks import pan_mamba, ship
-from clippan_cli.networks.network import Context, Network
+from clippan_cli.networks.network import Context, Network, Trait
 from clippan_cli.networks.registry import NETWORKS, network
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -40,8 +41,16 @@ def context(ms_up: torch.Tensor, pan: torch.Tensor, ratio: float = 4.0) -> Conte
     batch, bands = ms_up.shape[:2]
     one = torch.linspace(0.8, 1.2, bands).to(ms_up).expand(batch, bands)
     pan_one = torch.ones(batch, 1).to(ms_up)
-    traits = torch.linspace(-1, 1, 10).to(ms_up).expand(batch, bands, 10)
-    return Context(torch.full_like(pan, 0.5), 0.5 * one, 0.3 * one, 0.5 * pan_one, 0.3 * pan_one, traits, ratio)
+    traits = torch.linspace(-1, 1, len(Trait)).to(ms_up).expand(batch, bands, -1)
+    return Context(
+        pan_low=torch.full_like(pan, 0.5),
+        mean=0.5 * one,
+        deviation=0.3 * one,
+        pan_mean=0.5 * pan_one,
+        pan_deviation=0.3 * pan_one,
+        traits=traits,
+        ratio=ratio,
+    )
 
 
 def fused(made: Network, ms_up: torch.Tensor, pan: torch.Tensor) -> torch.Tensor:
@@ -161,7 +170,7 @@ def test_the_injector_follows_any_scale_exactly(ratio: float) -> None:
     ms_up, pan = image(3, 50)
     known = context(ms_up, pan, ratio)
     units = ("pan_low", "mean", "deviation", "pan_mean", "pan_deviation")
-    brighter = known._replace(**{name: 4 * getattr(known, name) for name in units})
+    brighter = replace(known, **{name: 4 * getattr(known, name) for name in units})
     with torch.inference_mode():
         assert torch.equal(made(4 * ms_up, 4 * pan, brighter), 4 * made(ms_up, pan, known))
 
@@ -170,7 +179,7 @@ def test_the_injector_treats_bands_alike() -> None:
     made = woken("injector", 3)
     ms_up, pan = image(3, 48)
     known, order = context(ms_up, pan), [2, 0, 1]
-    turned = known._replace(mean=known.mean[:, order], deviation=known.deviation[:, order])
+    turned = replace(known, mean=known.mean[:, order], deviation=known.deviation[:, order])
     with torch.inference_mode():
         torch.testing.assert_close(made(ms_up[:, order], pan, turned), made(ms_up, pan, known)[:, order])
 

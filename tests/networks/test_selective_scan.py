@@ -41,7 +41,7 @@ def test_chunks_give_what_single_steps_give(chunk: int) -> None:
 
 
 def _in_chunks_of_16(x: Tensor, step: Tensor, decay: Tensor, enter: Tensor, leave: Tensor) -> Tensor:
-    return selective_scan(x, step, decay, enter, leave, 16)
+    return selective_scan(x, step, decay, enter, leave, chunk=16)
 
 
 def test_gradients() -> None:

@@ -6,6 +6,7 @@ import torch
 
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.physics.operators import Operators, fill_invalid
+from clippan_cli.physics.pixels import Validity
 from clippan_cli.physics.sampling import Sampling
 
 SHAPE = (120, 96)
@@ -60,9 +61,11 @@ def test_invalid_pixels_have_no_say(mixed: Sampling) -> None:
     valid = torch.ones(1, *SHAPE, dtype=torch.bool)
     valid[0, 40:70, 30:50] = False
     spoiled = torch.where(valid, hrms, 1e9)
-    torch.testing.assert_close(operators(mixed).down(spoiled, valid), operators(mixed).down(hrms, valid))
+    torch.testing.assert_close(
+        operators(mixed).down(spoiled, Validity(valid)), operators(mixed).down(hrms, Validity(valid))
+    )
     constant = torch.where(valid, 7.0, torch.nan).expand(3, -1, -1).double()
-    seen = operators(mixed).down(constant.nan_to_num(-9999.0), valid)
+    seen = operators(mixed).down(constant.nan_to_num(-9999.0), Validity(valid))
     inside = operators(mixed).weight(valid) > 0.3
     torch.testing.assert_close(seen[inside], torch.full_like(seen[inside], 7.0))
 
@@ -71,7 +74,7 @@ def test_low_pass_of_a_constant_with_a_hole_is_constant_wherever_it_is_valid(mix
     pan = torch.full(SHAPE, 5.0, dtype=torch.float64)
     valid = torch.ones(SHAPE, dtype=torch.bool)
     valid[:50, :61] = False
-    low = operators(mixed).low_pass(torch.where(valid, pan, 0), valid)
+    low = operators(mixed).low_pass(torch.where(valid, pan, 0), Validity(valid))
     torch.testing.assert_close(low[:, valid], torch.full_like(low[:, valid], 5.0))
 
 

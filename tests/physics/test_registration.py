@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.registration import Sample, measure_shift
+from clippan_cli.physics.pixels import Pixels, Validity, Window
+from clippan_cli.physics.registration import measure_shift
 from clippan_cli.physics.sampling import Sampling
 from tests.conftest import bands, box
 
 
 def sample(
     slip: tuple[float, float], ratio: float = 4.0, own: tuple[float, float] | None = None
-) -> tuple[Sample, Sampling]:
+) -> tuple[Window, Sampling]:
     """A window whose MS content lies ``slip`` MS pixels from where ``Sampling`` says; band 2 may have its own."""
     size = 96
     side = round(size * ratio)
@@ -21,11 +23,8 @@ def sample(
     stated = Sampling.uniform((ratio, ratio), ((ratio - 1) / 2,) * 2, (0.3, 0.3, 0.3))
     true = stated.shifted((slip, slip, own or slip))
     ms = Operators(true, box(side, side), box(size, size)).down(truth)
-    everywhere = torch.ones((), dtype=torch.bool)
     pan = truth.mean(0)
-    return Sample(
-        ms, everywhere.expand_as(ms), pan, everywhere.expand_as(pan), box(size, size), box(side, side)
-    ), stated
+    return Window(Pixels(ms), Pixels(pan), box(size, size), box(side, side)), stated
 
 
 @pytest.mark.parametrize("slip", [(0.0, 0.0), (0.3, -0.2), (-0.6, 0.5), (1.4, -2.3), (-3.1, 0.0)])
@@ -50,16 +49,14 @@ def test_finds_the_shift_of_one_band() -> None:
 
 def test_invalid_pixels_do_not_mislead() -> None:
     window, stated = sample((0.5, -0.4))
-    ms_valid, pan_valid = window.ms_valid.clone(), window.pan_valid.clone()
+    ms, pan = window.ms.values, window.pan.values
+    ms_valid, pan_valid = (torch.ones_like(x, dtype=torch.bool) for x in (ms, pan))
     ms_valid[:, :30] = False
     pan_valid[:130] = False
-    holed = Sample(
-        torch.where(ms_valid, window.ms, 0),
-        ms_valid,
-        torch.where(pan_valid, window.pan, 0),
-        pan_valid,
-        window.ms_box,
-        window.pan_box,
+    holed = replace(
+        window,
+        ms=Pixels(torch.where(ms_valid, ms, 0), Validity(ms_valid)),
+        pan=Pixels(torch.where(pan_valid, pan, 0), Validity(pan_valid)),
     )
     whole = measure_shift([holed], stated).whole
     assert whole is not None
@@ -69,16 +66,7 @@ def test_invalid_pixels_do_not_mislead() -> None:
 def test_says_nothing_of_noise() -> None:
     window, stated = sample((0.0, 0.0))
     generator = torch.Generator().manual_seed(0)
-    noise = Sample(
-        window.ms,
-        window.ms_valid,
-        torch.rand(window.pan.shape, generator=generator),
-        window.pan_valid,
-        window.ms_box,
-        window.pan_box,
-    )
+    noise = replace(window, pan=Pixels(torch.rand(window.pan.values.shape, generator=generator)))
     assert measure_shift([noise], stated).whole is None
-    flat = Sample(
-        window.ms * 0 + 1, window.ms_valid, window.pan * 0 + 1, window.pan_valid, window.ms_box, window.pan_box
-    )
+    flat = replace(window, ms=Pixels(torch.ones_like(window.ms.values)), pan=Pixels(torch.ones_like(window.pan.values)))
     assert measure_shift([flat], stated).whole is None

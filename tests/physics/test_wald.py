@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.registration import Sample, measure_shift
+from clippan_cli.physics.pixels import Pixels, Window
+from clippan_cli.physics.registration import measure_shift
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.wald import reduce
 from tests.conftest import bands, box
@@ -19,15 +20,7 @@ def test_the_reduced_pair_is_registered_and_its_truth_is_ms() -> None:
     assert reduced.ms.shape == (3, 30, 30)
     assert reduced.pan.shape == (size, size)
     assert reduced.truth is ms
-    everywhere = torch.ones((), dtype=torch.bool)
-    window = Sample(
-        ms,
-        everywhere.expand_as(ms),
-        reduced.pan,
-        everywhere.expand_as(reduced.pan),
-        box(size, size),
-        box(size, size),
-    )
+    window = Window(Pixels(ms), Pixels(reduced.pan), box(size, size), box(size, size))
     same = Sampling.uniform((1.0, 1.0), (0.0, 0.0), (0.9, 0.9, 0.9))
     whole = measure_shift([window], same).whole
     assert whole is not None

@@ -98,6 +98,9 @@ def test_sensor_from_tags_names_and_option(tmp_path: Path) -> None:
         assert pair.sampling.gains == (0.34, 0.32, 0.30, 0.22)
     with open_pair([named], pan, sensor="ikonos") as pair:
         assert pair.sampling.pan_gain == 0.17
+    with open_pair([named], pan, mtf_gain=0.4) as pair:
+        assert pair.sampling.gains == (0.4,) * 4
+        assert pair.sampling.pan_gain == pair.sensor.pan_gain
     with pytest.raises(UsageError, match="unknown sensor"):
         open_pair([named], pan, sensor="sputnik")
 

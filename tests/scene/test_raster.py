@@ -128,10 +128,11 @@ def test_collar_is_found_from_the_corner_and_leaves_dark_pixels_alone(tmp_path: 
     data[:, outside] = 0
     data[:, 30, 30] = 0
     with Raster([write(tmp_path / "a.tif", data, PLACE)]) as raster:
-        raster.collar = detect_collar(raster)
-        assert raster.collar is not None
-        assert raster.collar.value == 0
-        assert raster.collar.share == pytest.approx(outside.mean())
+        collar = detect_collar(raster)
+        assert collar is not None
+        assert collar.value == 0
+        assert collar.share == pytest.approx(outside.mean())
+        raster.mark_collar(collar)
         _, valid = raster.read(box(SIZE, SIZE))
         _, part = raster.read(Box(Span(5, 20), Span(0, 30)))
     assert valid is not None

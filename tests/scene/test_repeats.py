@@ -25,7 +25,7 @@ def test_repeated_pixels_are_read_once(tmp_path: Path, factor: int, cut: int) ->
     with Raster([write(tmp_path / "a.tif", large, PLACE @ Affine.translation(cut, cut))]) as raster:
         offset = (factor - cut) % factor
         assert detect_repeats(raster) == (Repeat(factor, offset),) * 2
-        raster.unrepeated((Repeat(factor, offset),) * 2)
+        raster.undo_repeats((Repeat(factor, offset),) * 2)
         assert raster.grid.shape == true.shape[1:]
         assert raster.grid.transform == PLACE @ Affine.scale(factor)
         values, _ = raster.read(raster.grid.box)
@@ -38,7 +38,7 @@ def test_validity_is_read_once_too(tmp_path: Path) -> None:
     true = true_pixels()
     true[:, :20] = 0
     with Raster([write(tmp_path / "a.tif", np.kron(true, np.ones((1, 2, 2), "uint16")), PLACE, nodata=0)]) as raster:
-        raster.unrepeated((Repeat(2, 0), Repeat(2, 0)))
+        raster.undo_repeats((Repeat(2, 0), Repeat(2, 0)))
         _, valid = raster.read(raster.grid.box)
     assert valid is not None
     np.testing.assert_array_equal(valid, true != 0)

@@ -22,9 +22,16 @@ from tests.conftest import PLACE, read
 
 SIDE = 700
 GRID = Grid((SIDE, SIDE), PLACE, rasterio.crs.CRS.from_epsg(32631))
+
+
+def band(name: str, **more: Any) -> Band:
+    plain = {"nodata": None, "colour": ColorInterp.undefined, "scale": 1.0, "offset": 0.0, "unit": None, "tags": {}}
+    return Band(name=name, **{**plain, **more})
+
+
 BANDS = (
-    Band("red", None, ColorInterp.undefined, 0.1, -5.0, "W/m2", {"wavelength": "660"}),
-    Band("nir", None, ColorInterp.undefined, 1.0, 0.0, None, {}),
+    band("red", scale=0.1, offset=-5.0, unit="W/m2", tags={"wavelength": "660"}),
+    band("nir"),
 )
 
 

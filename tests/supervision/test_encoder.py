@@ -105,8 +105,8 @@ def test_what_is_not_at_hand_is_said_at_once(tiny_clip: str, tmp_path: Path, mon
         Encoder(tiny_clip, "openai")
     with pytest.raises(ModelError, match="are not on this machine") as caught:
         Encoder("ViT-B-32-quickgelu", "openai")
-    assert "--download" in caught.value.hint
-    assert "--clip-weights FILE" in caught.value.hint
+    assert "`download`" in caught.value.hint
+    assert "`clip_weights=FILE`" in caught.value.hint
 
 
 def test_files_that_are_something_else(tiny_clip: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_colours_by_wavelength() -> None:
 def test_colours_in_the_usual_order_where_nothing_is_known() -> None:
     assert linear_map("rgb", (None,) * 4, *UNKNOWN)[0].argmax(1).tolist() == [2, 1, 0]
     assert linear_map("rgb", (None,) * 8, *UNKNOWN)[0].argmax(1).tolist() == [4, 2, 1]
-    with pytest.raises(UsageError, match="no bands for --ms-input rgb"):
+    with pytest.raises(UsageError, match="no bands for `ms_input=rgb`"):
         linear_map("rgb", (None,) * 5, *UNKNOWN)
     with pytest.raises(UsageError, match="unknown MS input"):
         linear_map("hsv", (None,) * 4, *UNKNOWN)

@@ -13,6 +13,7 @@ from clippan_cli.base.geometry import Box
 from clippan_cli.fusion.method import Tile
 from clippan_cli.fusion.traits import Traits, as_context
 from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.pixels import Pixels
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.training.data.pairs import Pairs
 from clippan_cli.training.data.surveyed_scenes import Site
@@ -70,7 +71,7 @@ class Tiles(Pairs):
         """One after the other, as fusion methods take them."""
         for i, (site, (ms_box, pan_box)) in enumerate(zip(self.sites, self.boxes, strict=True)):
             operators = Operators(site.sampling, pan_box, ms_box, device=self.ms.device)
-            yield site, Tile(self.ms[i], self.pan[i, 0], operators)
+            yield site, Tile(Pixels(self.ms[i]), Pixels(self.pan[i, 0]), operators)
 
     @property
     def overlaps(self) -> Tensor:

@@ -19,6 +19,7 @@ from clippan_cli.fusion.traits import measured_softness, stated_softness
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.scene import Scene
 from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.pixels import Validity
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.find import WANTED, find_all
 from clippan_cli.training.data.draw import Draw
@@ -30,7 +31,6 @@ SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2")
 
 _LARGEST = 1024
 _PROCEDURAL = (6, 448)
-_WHOLE = 0.999
 
 
 def procedural_sources(count: int, seed: int) -> list[Source]:
@@ -110,13 +110,11 @@ def _pair(name: str, scene: Scene) -> Source:
     pan_box = alone.pan_box(box, alone.down_reach + 1, scene.pair.pan.grid.shape)
     window = scene.read(box, pan_box)
     operators = Operators(alone, pan_box, box)
-    pan_valid = torch.ones_like(window.pan, dtype=torch.bool) if window.pan_valid is None else window.pan_valid
-    valid = (operators.weight(pan_valid[None]) > _WHOLE)[0] & operators.covered
-    if window.ms_valid is not None:
-        valid &= window.ms_valid.all(0)
-    pan = operators.down(window.pan[None])[0]
-    softness = measured_softness(window.ms, pan, valid, stated_softness(known.sampling))
-    return _source(name, window.ms, pan, valid, softness)
+    seen = operators.sees_only(window.pan.valid.of(window.pan.values)[None])[0]
+    valid = seen & window.ms.valid.joint().of(seen)
+    ms, pan = window.ms.values, operators.down(window.pan.values[None])[0]
+    softness = measured_softness(ms, pan, Validity(valid), stated_softness(known.sampling))
+    return _source(name, ms, pan, valid, softness)
 
 
 def _source(name: str, bands: Tensor, pan: Tensor | None, valid: Tensor, softness: float = 0.0) -> Source:

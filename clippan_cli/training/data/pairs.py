@@ -17,9 +17,9 @@ class Pairs:
     Args:
         ms: ``(B, C, h, w)``.
         pan: ``(B, 1, H, W)``.
-        ms_up: ``(B, C, H, W)``, MS interpolated.
-        context: Of the scene, as a network may ask for it.
-        operators: Between MS and PAN, for all bands of all samples at once.
+        ms_up: ``(B, C, H, W)``, MS interpolated to PAN's grid.
+        context: What is known of the scenes, as a network may ask for it.
+        operators: The operators between MS and PAN, for all bands of all samples at once.
     """
 
     ms: Tensor
@@ -29,12 +29,12 @@ class Pairs:
     operators: Operators
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch(Pairs):
     """Pairs and their truth.
 
     Args:
-        truth: ``(B, C, H, W)``.
+        truth: ``(B, C, H, W)``, what a network should make of them.
     """
 
     truth: Tensor

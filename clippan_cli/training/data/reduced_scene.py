@@ -13,6 +13,7 @@ from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.pixels import Pixels
 from clippan_cli.physics.wald import Reduced, reduce
 from clippan_cli.scene.find import SceneFiles
 from clippan_cli.training.data.draw import Draw
@@ -77,7 +78,7 @@ def reduce_scene(files: SceneFiles, options: SceneOptions, device: torch.device,
         box, sampling, scale = middle_box(scene), scene.sampling, scene.known.scale
         pan_box = sampling.pan_box(box, sampling.down_reach, scene.pair.pan.grid.shape)
         window = scene.read(box, pan_box)
-    if window.ms_valid is not None or window.pan_valid is not None:
+    if not window.valid:
         raise InputError(f"scene {files.name} has gaps where it was to be learned", "cut out a part without nodata")
     least = int(_LEAST * max(sampling.ratio))
     if min(box.shape) < least:
@@ -85,11 +86,11 @@ def reduce_scene(files: SceneFiles, options: SceneOptions, device: torch.device,
             f"scene {files.name}: MS of {box.shape[1]} × {box.shape[0]} px is too small to learn from",
             f"it takes {least} px a side",
         )
-    small = reduce(window.ms / scale, window.pan / scale, sampling.within(box, pan_box))
+    small = reduce(window.ms.values / scale, window.pan.values / scale, sampling.within(box, pan_box))
     small = Reduced(small.ms.to(device), small.pan.to(device), small.truth.to(device), small.sampling)
     hears.say(f"learning from {files.name}: {small.ms.shape[2]} × {small.ms.shape[1]} px one scale down")
     whole = Box.whole(small.ms.shape)
     operators = Operators(small.sampling, Box.whole(small.pan.shape), whole, device=device)
-    moments = tile_moments(FEATURES, small.ms, small.pan, operators.covered, operators, whole)
+    moments = tile_moments(FEATURES, small.ms, Pixels(small.pan), operators.covered, operators, core=whole)
     traits = from_moments(moments, small.sampling)
     return ReducedScene(small, Traits(*(value.to(small.ms) for value in traits)))

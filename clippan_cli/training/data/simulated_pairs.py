@@ -12,18 +12,18 @@ from torch import Tensor
 
 from clippan_cli.base.geometry import Box
 from clippan_cli.errors import InputError
-from clippan_cli.fusion.traits import as_context, from_pixels
-from clippan_cli.physics.operators import Operators, curvature, octaves
+from clippan_cli.fusion.traits import as_context, from_pixels, stack_features
+from clippan_cli.physics.operators import Operators, curvature
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import degrade
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.pairs import Batch
 
 RATIOS = {2.0: 96, 3.0: 144, 4.0: 192, 6.0: 216}
-"""Ratios trained at, and the side of a patch in PAN pixels."""
+"""The ratios that are trained at, and the side of a patch at each in PAN pixels."""
 
 SIDE = max(RATIOS.values())
-"""Pixels a side that a source must have."""
+"""How many pixels a side a source must have."""
 
 _RATIO_SHARES = (0.25, 0.1, 0.5, 0.15)
 _BANDS = (3, 4, 4, 4, 6, 8)
@@ -42,11 +42,11 @@ class Source:
     """Pixels to learn from.
 
     Args:
-        name: For the record.
+        name: What the record calls it.
         bands: ``(C, H, W)``, positive.
         pan: ``(H, W)``, PAN as seen at the same resolution; None where it has to be simulated.
-        valid: ``(H, W)``; None where all are valid.
-        softness: Of a pair: how much softer than PAN the bands are.
+        valid: ``(H, W)``, True where pixels are valid; None where all are.
+        softness: How much softer than PAN the bands of a pair are.
     """
 
     name: str
@@ -64,79 +64,80 @@ def make_batch(groups: Sequence[Group], size: int, draw: Draw, bands: int | None
     """Draw sources, degrade them, and describe the pairs.
 
     Args:
-        groups: Where pixels come from; the batch is made where they lie.
-        size: Pairs.
-        draw: All randomness.
-        bands: MS bands; None to vary them.
+        groups: Where pixels come from; the batch is made on their device.
+        size: The number of pairs.
+        draw: The source of every random choice.
+        bands: The number of MS bands; None to vary it.
     """
     ratio = list(RATIOS)[draw.pick(_RATIO_SHARES)]
     bands = bands or _BANDS[draw.below(len(_BANDS))]
-    drawn = [_scene(groups, bands, RATIOS[ratio], draw) for _ in range(size)]
+    drawn = [_draw_scene(groups, bands, RATIOS[ratio], draw) for _ in range(size)]
     truth, pan = torch.stack([each[0] for each in drawn]), torch.stack([each[1] for each in drawn])
     softness = torch.tensor([each[2] for each in drawn])
-    truth = truth * (0.4 * draw.normal(size, bands, 1, 1)).exp().to(truth)
-    top = torch.maximum(truth.amax((1, 2, 3)), pan.amax((1, 2, 3))) * (1 + draw.rand(size)).to(truth)
-    truth, pan = truth / top[:, None, None, None], pan / top[:, None, None, None]
-    phase, gain = _phase(ratio, draw), _GAINS[draw.below(len(_GAINS))]
-    side = truth.shape[-1]
-    shape = tuple(int((side - 0.5 - p) / ratio) + 1 for p in phase)
-    ms = _seen(truth, ratio, phase, gain, (shape[0], shape[1]), draw)
-    pan = _noisy(pan, 10 ** draw.uniform(-3.2, -2.0), draw)
+    truth, pan = _vary_brightness(truth, pan, draw)
+    phase, gain = _draw_phase(ratio, draw), _GAINS[draw.below(len(_GAINS))]
+    ms = _see_ms(truth, ratio, phase, gain, draw)
+    pan = _add_noise(pan, 10 ** draw.uniform(-3.2, -2.0), draw)
     sampling = Sampling.uniform((ratio, ratio), phase, (gain,) * (size * bands))
-    return _described(ms, pan, truth, sampling, softness)
+    return _describe(ms, pan, truth, sampling, softness)
 
 
-def _described(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling, softness: Tensor) -> Batch:
+def _vary_brightness(truth: Tensor, pan: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Make each band brighter or darker by chance, then scale truth and PAN to at most 1."""
+    truth = truth * (0.4 * draw.normal(*truth.shape[:2], 1, 1)).exp().to(truth)
+    top = torch.maximum(truth.amax((1, 2, 3)), pan.amax((1, 2, 3))) * (1 + draw.rand(len(truth))).to(truth)
+    return truth / top[:, None, None, None], pan / top[:, None, None, None]
+
+
+def _describe(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling, softness: Tensor) -> Batch:
+    """Return the pairs with all that networks and losses are told of them."""
     batch, bands = ms.shape[:2]
     whole, small = Box.whole(pan.shape), Box.whole(ms.shape)
     operators = Operators(sampling, whole, small, device=ms.device)
     one = Operators(sampling.pick(range(batch)), whole, small, device=ms.device)
     low = one.down(pan[:, 0])
-    bent = one.down(curvature(pan[:, 0], whole))
-    top, mid = (x.view_as(ms) for x in octaves(ms.flatten(0, 1), small))
-    pan_low, pan_top, pan_mid, curve_top = (
-        x[:, None].expand(-1, bands, -1, -1) for x in (low, *octaves(low, small), octaves(bent, small)[0])
-    )
-    features = torch.stack([ms, pan_low, top, pan_top, mid, pan_mid, curve_top], 2)
+    features = stack_features(ms, low, one.down(curvature(pan[:, 0], whole)), small)
     gains = torch.tensor(sampling.gains).view(batch, bands)
     context = as_context(from_pixels(features, gains, softness), one.up(low)[:, None], sampling.ratio[0])
-    return Batch(ms, pan, operators.up(ms.flatten(0, 1)).view_as(truth), context, operators, truth)
+    ms_up = operators.up(ms.flatten(0, 1)).view_as(truth)
+    return Batch(ms=ms, pan=pan, ms_up=ms_up, context=context, operators=operators, truth=truth)
 
 
-def _scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor, float]:
-    """Truth ``(bands, side, side)``, PAN ``(1, side, side)`` before noise, and how soft the bands are told to be."""
-    source, image = _crop(groups, side, draw)
+def _draw_scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor, float]:
+    """Draw truth ``(bands, side, side)``, PAN ``(1, side, side)`` before noise, and the softness that is told."""
+    source, image = _draw_square(groups, side, draw)
     if source.pan is not None:
         truth, pan = image[:-1][:bands], image[-1:]
-        truth, change = _focused(_generated(truth, bands, draw), draw)
-        return _hazy(truth, draw), _hazy(pan, draw), source.softness + change + _told(draw)
+        truth, change = _refocus(_complete_bands(truth, bands, draw), draw)
+        return _veil(truth, draw), _veil(pan, draw), source.softness + change + _softness_error(draw)
     image = image / image.mean((1, 2), keepdim=True).clamp(min=1e-6)
     image = image[draw.order(len(image))].clamp(min=1e-4) ** draw.uniform(0.7, 1.5)
-    ground = _generated(image[:bands], bands, draw)
+    ground = _complete_bands(image[:bands], bands, draw)
     hidden = image[bands:] if len(image) > bands else ground[-1:] ** draw.uniform(0.8, 1.4)
-    pan = _mixed(ground, hidden, draw)
+    pan = _mix_pan(ground, hidden, draw)
     # Both are samples of the same finer ground, each through optics of its own: aliased, as what sensors deliver.
     gain, pan_gain = draw.between(*_TRUTH_GAINS), draw.between(*_PAN_GAINS)
-    truth, pan = _sampled(ground, gain, side, draw), _sampled(pan, pan_gain, side, draw)
-    truth, change = _focused(truth, draw)
+    truth, pan = _sample(ground, gain, side, draw), _sample(pan, pan_gain, side, draw)
+    truth, change = _refocus(truth, draw)
     softness = math.log(pan_gain / gain) / math.pi**2 + change
-    return _hazy(truth, draw), _hazy(pan, draw), softness + _told(draw)
+    return _veil(truth, draw), _veil(pan, draw), softness + _softness_error(draw)
 
 
-def _told(draw: Draw) -> float:
-    """Error of the softness that a network is told: that of the estimate on real scenes."""
+def _softness_error(draw: Draw) -> float:
+    """Draw the error of the softness that a network is told: it is that of the estimate on real scenes."""
     return _TOLD_ERROR * float(draw.normal(1))
 
 
-def _sampled(ground: Tensor, gain: float, side: int, draw: Draw) -> Tensor:
+def _sample(ground: Tensor, gain: float, side: int, draw: Draw) -> Tensor:
+    """Return the ground through optics of a gain that differs a little between bands: ``(C, side, side)``."""
     zoom = ground.shape[-1] / side
     gains = (gain * (0.1 * draw.normal(len(ground), 1)).exp()).clamp(0.01, 0.9)
     phase = torch.full((len(ground), 2), (zoom - 1) / 2)
     return degrade(ground, zoom, phase.to(ground), gains.expand(-1, 2).to(ground), (side, side))
 
 
-def _generated(image: Tensor, bands: int, draw: Draw) -> Tensor:
-    """As many bands as are asked for: the image's, then mixtures, some of them differences as between NIR and red."""
+def _complete_bands(image: Tensor, bands: int, draw: Draw) -> Tensor:
+    """Return as many bands as are asked for: the image's, then mixtures; some are differences, as of NIR and red."""
     made = list(image[:bands])
     for _ in range(bands - len(made)):
         weights = draw.rand(len(image))
@@ -148,8 +149,8 @@ def _generated(image: Tensor, bands: int, draw: Draw) -> Tensor:
     return torch.stack(made)
 
 
-def _mixed(truth: Tensor, hidden: Tensor, draw: Draw) -> Tensor:
-    """PAN: a random response over some bands, a little of what no band sees, slightly bent."""
+def _mix_pan(truth: Tensor, hidden: Tensor, draw: Draw) -> Tensor:
+    """Return a PAN: a random response over some bands, a little of what no band sees, slightly bent."""
     weights = draw.rand(len(truth))
     weights[draw.order(len(truth))[: draw.below(max(1, len(truth) - 1))]] *= 0.05
     unit = truth / truth.mean((1, 2), keepdim=True).clamp(min=1e-6)
@@ -161,10 +162,10 @@ def _mixed(truth: Tensor, hidden: Tensor, draw: Draw) -> Tensor:
     return pan.clamp(min=1e-4) ** draw.uniform(0.85, 1.15)
 
 
-def _focused(x: Tensor, draw: Draw) -> tuple[Tensor, float]:
-    """Half of them resampled (softer) or restored (sharper), each band a little differently; by how much softer.
+def _refocus(x: Tensor, draw: Draw) -> tuple[Tensor, float]:
+    """Return half of all bands as they are, half resampled (softer) or restored (sharper); and how much softer.
 
-    Linear resampling falls off faster than optics do, and restoration inverts such a fall.
+    Each band differs a little. Linear resampling falls off faster than optics do, and restoration inverts such a fall.
     """
     if draw.chance(0.5):
         return x, 0.0
@@ -180,8 +181,8 @@ def _focused(x: Tensor, draw: Draw) -> tuple[Tensor, float]:
     return seen[:, inner, inner].contiguous(), amount / 4
 
 
-def _hazy(x: Tensor, draw: Draw) -> Tensor:
-    """Half of them under a veil of constant light."""
+def _veil(x: Tensor, draw: Draw) -> Tensor:
+    """Put half of all images under a veil of constant light."""
     if draw.chance(0.5):
         return x
     veil = draw.uniform(-0.5, 1.5) * draw.rand(len(x), 1, 1).to(x.device)
@@ -189,22 +190,21 @@ def _hazy(x: Tensor, draw: Draw) -> Tensor:
     return x + torch.where(veil > 0, veil * x.mean((1, 2), keepdim=True), veil * low)
 
 
-def _seen(
-    truth: Tensor, ratio: float, phase: tuple[float, float], gain: float, shape: tuple[int, int], draw: Draw
-) -> Tensor:
-    """MS: gains and phases a little off what is stated, noise, and steps of grey."""
-    batch, bands = truth.shape[:2]
+def _see_ms(truth: Tensor, ratio: float, phase: tuple[float, float], gain: float, draw: Draw) -> Tensor:
+    """Return MS: gains and phases a little off what is stated, noise, and steps of grey."""
+    batch, bands, *sides = truth.shape
+    rows, cols = (int((side - 0.5 - first) / ratio) + 1 for side, first in zip(sides, phase, strict=True))
     off = 0.05 * draw.normal(batch, bands, 1) + 0.03 * draw.normal(batch, bands, 2) + 0.05 * draw.normal(batch, 1, 1)
     gains = gain * off.exp()
     slip = 0.03 * draw.normal(batch, 1, 2) + 0.02 * draw.normal(batch, bands, 2)
     slip = slip * torch.where(draw.rand(batch, 1, 1) < 0.1, 4.0, 1.0)
     phases = torch.tensor(phase) + ratio * slip
-    ms = degrade(truth, ratio, phases.to(truth), gains.clamp(0.05, 0.8).to(truth), shape)
-    return _noisy(ms, 10 ** draw.uniform(-3.5, -2.0), draw)
+    ms = degrade(truth, ratio, phases.to(truth), gains.clamp(0.05, 0.8).to(truth), (rows, cols))
+    return _add_noise(ms, 10 ** draw.uniform(-3.5, -2.0), draw)
 
 
-def _noisy(x: Tensor, level: float, draw: Draw) -> Tensor:
-    """Noise of ``level`` times the standard deviation, and 8 to 12 bits of grey."""
+def _add_noise(x: Tensor, level: float, draw: Draw) -> Tensor:
+    """Add noise of ``level`` times the standard deviation, and round to 8 to 12 bits of grey."""
     deviation = x.std((-2, -1), keepdim=True)
     x = x + level * deviation * draw.normal(*x.shape).to(x.device)
     step = x.amax((-2, -1), keepdim=True).clamp(min=1e-6) / 2 ** (8 + draw.below(5))
@@ -212,16 +212,16 @@ def _noisy(x: Tensor, level: float, draw: Draw) -> Tensor:
     return grey
 
 
-def _phase(ratio: float, draw: Draw) -> tuple[float, float]:
-    """Nested, or anywhere in quarters of a PAN pixel."""
+def _draw_phase(ratio: float, draw: Draw) -> tuple[float, float]:
+    """Draw where the first MS pixel lies: nested, or anywhere in quarters of a PAN pixel."""
     if draw.chance(0.5):
         return (ratio - 1) / 2, (ratio - 1) / 2
     steps = int(4 * (ratio - 1)) + 1
     return draw.below(steps) / 4, draw.below(steps) / 4
 
 
-def _crop(groups: Sequence[Group], side: int, draw: Draw) -> tuple[Source, Tensor]:
-    """A source and a square of it without gaps, turned somehow; of a pair PAN comes last."""
+def _draw_square(groups: Sequence[Group], side: int, draw: Draw) -> tuple[Source, Tensor]:
+    """Draw a source and a square of it without gaps, turned somehow; of a pair PAN comes last."""
     for attempt in range(_TRIES):
         sources = groups[draw.pick([share for share, _ in groups])][1]
         source = sources[draw.below(len(sources))]
@@ -248,5 +248,5 @@ def _crop(groups: Sequence[Group], side: int, draw: Draw) -> tuple[Source, Tenso
 
 
 def margin(ratio: float) -> int:
-    """PAN pixels at the edge of a patch that are not judged."""
+    """Return how many PAN pixels at the edge of a patch are not judged."""
     return math.ceil(2 * ratio)

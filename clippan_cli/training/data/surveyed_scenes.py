@@ -23,7 +23,7 @@ from clippan_cli.fusion.traits import FEATURES, Traits, from_moments
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.statistics import gather
 from clippan_cli.opening.survey import common_box
-from clippan_cli.physics.registration import Sample
+from clippan_cli.physics.pixels import Window
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.find import SceneFiles, find_all
 from clippan_cli.training.data.learned_scene import check_sensor, open_to_learn
@@ -209,12 +209,11 @@ def _both(site: Site) -> Site:
     return replace(site, held=site.learned)
 
 
-def _stretch(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+def _stretch(samples: Sequence[Window]) -> tuple[Tensor, Tensor]:
     """Dark and bright end of each MS band and of PAN, where they are valid."""
-    planes = [
-        torch.cat([sample.ms[band][sample.ms_valid[band]] for sample in samples]) for band in range(len(samples[0].ms))
-    ]
-    planes.append(torch.cat([sample.pan[sample.pan_valid.expand_as(sample.pan)] for sample in samples]))
+    bands = range(len(samples[0].ms.values))
+    planes = [torch.cat([sample.ms.known(band) for sample in samples]) for band in bands]
+    planes.append(torch.cat([sample.pan.known() for sample in samples]))
     ends = torch.from_numpy(np.array([np.quantile(plane.numpy(), _PERCENTILES) for plane in planes], np.float32))
     # A band without contrast must not be stretched into noise.
     least = _LEAST_WIDTH * float((ends[:, 1] - ends[:, 0]).max()) + 1e-6

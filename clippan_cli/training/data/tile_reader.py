@@ -108,8 +108,9 @@ class TileReader(Dataset[RawTile | Unreadable]):
             if pan_box is None:
                 continue
             window = read_window(pair, ms_box, pan_box)
-            if window.ms_valid is None and window.pan_valid is None:
-                return RawTile(index, ms_box, pan_box, window.ms / site.scale, window.pan / site.scale)
+            if window.valid:
+                known = window.divided(site.scale)
+                return RawTile(index, ms_box, pan_box, known.ms.values, known.pan.values)
         return None
 
     def _pair(self, index: int) -> Pair:

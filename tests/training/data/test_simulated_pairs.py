@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clippan_cli.errors import InputError
+from clippan_cli.networks.network import Trait
 from clippan_cli.physics.simulation import soften
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.pairs import Batch
@@ -65,7 +66,7 @@ def test_traits_foresee_how_sharp_the_truth_is() -> None:
         batch = make_batch([(1.0, [source(0)])], 2, Draw(seed), 4)
         steps = [_octaves(x) for x in (batch.truth, batch.pan)]
         slopes = [(band * pan).sum((2, 3)) / (pan * pan).sum((2, 3)) for band, pan in zip(*steps, strict=True)]
-        told.append(batch.context.traits[:, 0, -1])
+        told.append(batch.context.traits[:, 0, Trait.SOFTNESS])
         true.append((slopes[0] / slopes[1]).clamp(0.05, 20).log().median(1).values)
     assert float(torch.corrcoef(torch.stack([torch.cat(told), torch.cat(true)]))[0, 1]) < -0.5
 
@@ -94,7 +95,7 @@ def test_flat_ground_is_passed_over() -> None:
 def test_nothing_but_gaps() -> None:
     image = torch.ones(3, SIDE, SIDE)
     with pytest.raises(InputError, match="without gaps"):
-        make_batch([(1.0, [Source("bad", image, None, torch.zeros(SIDE, SIDE, dtype=torch.bool))])], 1, Draw(0))
+        make_batch([(1.0, [Source("bad", image, valid=torch.zeros(SIDE, SIDE, dtype=torch.bool))])], 1, Draw(0))
 
 
 def test_procedural_images_are_made_of_nothing_but_a_seed() -> None:
