@@ -16,6 +16,7 @@ from clippan_cli.base.documents import as_plain
 from clippan_cli.base.geometry import Box
 from clippan_cli.base.options import build
 from clippan_cli.errors import Interrupted, OutputError
+from clippan_cli.physics.pixels import EVERYWHERE, Validity
 from clippan_cli.sharpening.record import Record
 from tests.conftest import Made, read
 
@@ -127,9 +128,9 @@ def test_the_seam_to_a_former_run_is_blended(scene: Made, monkeypatch: pytest.Mo
     """Each tile is another constant, so that a seam shows."""
     from clippan_cli.sharpening.engine import Engine
 
-    def constant(self: Engine, job: tuple[int, Box], _: Any) -> tuple[Any, None]:
+    def constant(self: Engine, job: tuple[int, Box], _: Any) -> tuple[Any, Validity]:
         value = job[1].rows.start + 2 * job[1].cols.start
-        return np.full((4, *job[1].shape), value, np.float32), None
+        return np.full((4, *job[1].shape), value, np.float32), EVERYWHERE
 
     monkeypatch.setattr(Engine, "_fuse", constant)
     whole, more = str(scene.folder / "whole.tif"), dict[str, Any](dtype="float32")
@@ -220,7 +221,7 @@ def test_a_finished_run_is_told_and_left_alone(scene: Made) -> None:
     assert before == {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in scene.folder.iterdir()}
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"key": {}}', b"\xff"])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff"])
 def test_a_file_without_its_record_is_not_believed(scene: Made, content: bytes | None) -> None:
     run(scene, scene.out)
     record = Path(scene.out + ".clippan.json")
