@@ -62,9 +62,16 @@ TRUTH = (
 CATALOGUE = {index.key: index for index in (*FULL, *TRUTH)}
 
 Value = float | None
+"""Of an index; None where there are too few data."""
+
+Indices = dict[str, Value]
+"""By key."""
+
+BandIndices = dict[str, list[Value]]
+"""By key, those that exist band by band."""
 
 
-def full_indices(sums: Sums, ratio: float) -> tuple[dict[str, Value], dict[str, list[Value]]]:
+def full_indices(sums: Sums, ratio: float) -> tuple[Indices, BandIndices]:
     """What needs no truth.
 
     Args:
@@ -74,8 +81,8 @@ def full_indices(sums: Sums, ratio: float) -> tuple[dict[str, Value], dict[str, 
     Returns:
         Indices by key, None where there are too few data; and by key those that exist band by band.
     """
-    values: dict[str, Value] = {index.key: None for index in FULL}
-    by_band: dict[str, list[Value]] = {}
+    values: Indices = {index.key: None for index in FULL}
+    by_band: BandIndices = {}
     if sums.count("blocks") >= LEAST_BLOCKS:
         count = sums.count("blocks")
         spatial = np.abs(sums["with_pan"] - sums["with_pan_ms"]) / count
@@ -100,7 +107,7 @@ def full_indices(sums: Sums, ratio: float) -> tuple[dict[str, Value], dict[str, 
     return {key: _finite(value) for key, value in values.items()}, _finite_bands(by_band)
 
 
-def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[dict[str, Value], dict[str, list[Value]]]:
+def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[Indices, BandIndices]:
     """What needs a truth.
 
     Args:
@@ -108,8 +115,8 @@ def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[dict[str, Valu
         ratio: PAN pixels in an MS pixel.
         peak: The highest value that a pixel can have, in the unit of the sums.
     """
-    values: dict[str, Value] = {index.key: None for index in TRUTH}
-    by_band: dict[str, list[Value]] = {}
+    values: Indices = {index.key: None for index in TRUTH}
+    by_band: BandIndices = {}
     if sums.count("truth_pixels") >= _LEAST_PIXELS:
         values["ergas"], by_band["ergas"] = _ergas(sums, "truth", ratio)
         values["sam"] = _angle(sums, "truth")
@@ -165,5 +172,5 @@ def _finite(value: Value) -> Value:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _finite_bands(by_band: dict[str, list[Value]]) -> dict[str, list[Value]]:
+def _finite_bands(by_band: BandIndices) -> BandIndices:
     return {key: [_finite(value) for value in values] for key, values in by_band.items()}

@@ -27,7 +27,7 @@ def shown(maps: Maps) -> Maps:
     return out | {"spectral": 1 - maps["consistent"]}
 
 
-def write_maps(folder: Path, maps: Maps, grid: Grid) -> list[str]:
+def write_maps(folder: Path, maps: Maps, grid: Grid) -> tuple[str, ...]:
     """Write one file a map.
 
     Args:
@@ -63,4 +63,4 @@ def write_maps(folder: Path, maps: Maps, grid: Grid) -> list[str]:
         ) as target:
             target.write(values, 1)
             target.descriptions = [f"{symbol}: {words}, blocks of {BLOCK} px"]
-    return [str(path) for path in paths.values()]
+    return tuple(str(path) for path in paths.values())
