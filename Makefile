@@ -7,7 +7,7 @@ VENV ?= .venv
 LOWEST ?= .venv-lowest
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-lowest lint scenes clean
+.PHONY: demo test test-lowest lint scenes schemas clean
 
 demo: $(VENV)/.installed
 	mkdir -p demo
@@ -32,6 +32,9 @@ lint: $(VENV)/.installed
 
 scenes: $(VENV)/.installed
 	$(BIN)/python sample_scenes/make.py
+
+schemas: $(VENV)/.installed
+	$(BIN)/python docs/formats/schemas.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
