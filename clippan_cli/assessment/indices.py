@@ -62,20 +62,20 @@ TRUTH = (
 CATALOGUE = {index.key: index for index in (*FULL, *TRUTH)}
 
 Value = float | None
-"""Of an index; None where there are too few data."""
+"""The value of an index; None where there are too few data."""
 
 Indices = dict[str, Value]
-"""By key."""
+"""Values by the keys of indices."""
 
 BandIndices = dict[str, list[Value]]
-"""By key, those that exist band by band."""
+"""Values band by band, by the keys of those indices that have them."""
 
 
 def full_indices(sums: Sums, ratio: float) -> tuple[Indices, BandIndices]:
-    """What needs no truth.
+    """Compute the indices that need no truth.
 
     Args:
-        sums: Of one candidate.
+        sums: The sums of one candidate.
         ratio: PAN pixels in an MS pixel.
 
     Returns:
@@ -108,10 +108,10 @@ def full_indices(sums: Sums, ratio: float) -> tuple[Indices, BandIndices]:
 
 
 def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[Indices, BandIndices]:
-    """What needs a truth.
+    """Compute the indices that need a truth.
 
     Args:
-        sums: Of one candidate.
+        sums: The sums of one candidate.
         ratio: PAN pixels in an MS pixel.
         peak: The highest value that a pixel can have, in the unit of the sums.
     """
@@ -135,7 +135,7 @@ def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[Indices, BandI
 
 
 def _of_each_band(spectral: NDArray[np.float64], bands: int) -> list[Value]:
-    """The mean over the pairs that a band belongs to."""
+    """Return the mean over the pairs that a band belongs to."""
     pairs = list(combinations(range(bands), 2))
     return [
         float(np.mean([value for pair, value in zip(pairs, spectral, strict=True) if k in pair])) for k in range(bands)
@@ -143,7 +143,7 @@ def _of_each_band(spectral: NDArray[np.float64], bands: int) -> list[Value]:
 
 
 def _ergas(sums: Sums, name: str, ratio: float) -> tuple[Value, list[Value]]:
-    """Of all bands but dead ones, whose mean is 0, and of each band."""
+    """Return ERGAS of all bands but dead ones, whose mean is 0, and of each band."""
     count = sums.count(f"{name}_pixels")
     error = torch.from_numpy(sums[f"{name}_error"] / count)
     mean = torch.from_numpy(sums[f"{name}_total"] / count)
@@ -153,7 +153,7 @@ def _ergas(sums: Sums, name: str, ratio: float) -> tuple[Value, list[Value]]:
 
 
 def _angle(sums: Sums, name: str) -> Value:
-    """None for a single band, whose spectra have no angle."""
+    """Return the mean angle; None for a single band, whose spectra have none."""
     pixels = sums.count(f"{name}_angles")
     if pixels < _LEAST_PIXELS or len(sums[f"{name}_error"]) < 2:
         return None

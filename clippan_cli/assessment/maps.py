@@ -22,7 +22,7 @@ TITLES = {
 
 
 def shown(maps: Maps) -> Maps:
-    """The maps that are shown, each 0 where the image is perfect."""
+    """Return the maps that are shown, each 0 where the image is perfect."""
     out = {key: maps[key] for key in ("d_s", "d_lambda") if key in maps}
     return out | {"spectral": 1 - maps["consistent"]}
 
@@ -31,9 +31,9 @@ def write_maps(folder: Path, maps: Maps, grid: Grid) -> tuple[str, ...]:
     """Write one file a map.
 
     Args:
-        folder: Created if need be.
-        maps: Of one candidate.
-        grid: Of the judged area.
+        folder: The folder, created if need be.
+        maps: The maps of one candidate.
+        grid: The grid of the judged area.
 
     Returns:
         The paths.

@@ -112,6 +112,7 @@ def judge_full(work: Work) -> FullPass:
     found = run(work, case, judge, "assessing")
     sums = found.sums[work.contenders[0].name]
     _refuse_empty(work, sums)
+    lowest, highest, pixels = (int(count) for count in found.extremes)
     shown = (*case.everywhere, *(each for each in case.anchors if work.image is None or each.name != EXP))
     return FullPass(
         scores={each.name: _full_scores(found, each.name, case) for each in work.contenders},
@@ -123,7 +124,7 @@ def judge_full(work: Work) -> FullPass:
         ),
         windows=WindowsRecord(all=len(case.lattice.cells), anchors=len(case.chosen)),
         convention=_describe(ground.convention, ground.truth),
-        extremes=ExtremesRecord(**dict(zip(("lowest", "highest", "pixels"), map(int, found.extremes), strict=True))),
+        extremes=ExtremesRecord(lowest=lowest, highest=highest, pixels=pixels),
         pictured=Pictured(
             scene=ground.scene, judge=judge, findings=found, lattice=case.lattice, candidates=shown, bands=work.bands
         ),
