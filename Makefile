@@ -2,6 +2,7 @@
 # make test         run the tests; with ARGS=--cov, say what they cover; with ARGS=tests/scene, run a part
 # make test-lowest  run a part of them with the lowest versions that pyproject.toml names, on Python 3.11
 # make lint         check style and types
+# make schemas      write the JSON schemas of documents to docs/formats
 PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest

@@ -10,12 +10,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from clippan_cli.assessment.checks import check_options
+from clippan_cli.assessment.contenders import Contender
 from clippan_cli.assessment.maps import write_maps
 from clippan_cli.assessment.options import AssessOptions
-from clippan_cli.assessment.passes import FullPass, ReducedPass, judge_full, judge_reduced
+from clippan_cli.assessment.passes import (
+    FullPass,
+    FullScores,
+    ReducedPass,
+    ReducedScores,
+    judge_full,
+    judge_reduced,
+)
 from clippan_cli.assessment.record import (
     SCHEMA_VERSION,
     Assessment,
@@ -146,12 +153,7 @@ def _put_together(
     scene, options = describe_scene(work.scene), work.options
     image, reference = (None if each is None else each.raster for each in (work.image, work.reference))
     bands = work.scene.pair.ms.bands
-    candidates = tuple(
-        CandidateRecord(
-            name=each.name, role=each.role, method=each.key, **_of(full, each.name), **_of(reduced, each.name)
-        )
-        for each in work.contenders
-    )
+    candidates = tuple(_candidate(each, full, reduced) for each in work.contenders)
     blocks = None if full is None else full.blocks
     return Assessment(
         schema_version=SCHEMA_VERSION,
@@ -178,9 +180,20 @@ def _put_together(
     )
 
 
-def _of(found: FullPass | ReducedPass | None, name: str) -> dict[str, Any]:
-    """Return the fields of a candidate's record that a pass has filled."""
-    return {} if found is None else vars(found.scores[name])
+def _candidate(contender: Contender, full: FullPass | None, reduced: ReducedPass | None) -> CandidateRecord:
+    here = FullScores() if full is None else full.scores[contender.name]
+    below = ReducedScores() if reduced is None else reduced.scores[contender.name]
+    return CandidateRecord(
+        name=contender.name,
+        role=contender.role,
+        method=contender.key,
+        full=here.full,
+        by_band=here.by_band,
+        common=here.common,
+        truth=here.truth,
+        reduced=below.reduced,
+        reduced_by_band=below.by_band,
+    )
 
 
 def _timing(work: Work, began: float) -> AssessTiming:

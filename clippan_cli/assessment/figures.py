@@ -129,6 +129,7 @@ def crops(
     judge: Judge,
     candidates: Sequence[Candidate],
     box: Box,
+    *,
     sampling: Sampling,
     bands: Sequence[int],
     ms_bands: Sequence[int],

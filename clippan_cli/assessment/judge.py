@@ -92,7 +92,7 @@ class Case:
     blind: bool = False
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Findings:
     """What the pass has found.
 

@@ -37,7 +37,7 @@ _WALD = "Wald's protocol: MS through its own MTF, PAN through PAN's, at the scen
 
 @dataclass(frozen=True, kw_only=True)
 class FullScores:
-    """One candidate at full resolution; the fields of the same name of its record.
+    """One candidate at full resolution; all are None where it was not judged there.
 
     Args:
         full: The indices over all its windows.
@@ -46,10 +46,10 @@ class FullScores:
         truth: The indices against the truth; None without one.
     """
 
-    full: Indices
-    by_band: BandIndices
-    common: Indices
-    truth: Indices | None
+    full: Indices | None = None
+    by_band: BandIndices | None = None
+    common: Indices | None = None
+    truth: Indices | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +75,15 @@ class FullPass:
 
 @dataclass(frozen=True, kw_only=True)
 class ReducedScores:
-    """One candidate one scale down; the fields of the same name of its record.
+    """One candidate one scale down; both are None where it was not judged there.
 
     Args:
         reduced: The indices against MS.
-        reduced_by_band: Those that exist band by band.
+        by_band: Those that exist band by band.
     """
 
-    reduced: Indices
-    reduced_by_band: BandIndices
+    reduced: Indices | None = None
+    by_band: BandIndices | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +199,7 @@ def judge_reduced(work: Work) -> ReducedPass:
     scores = {}
     for each in work.contenders:
         reduced, by_band = truth_indices(found.sums[each.name], ratio, peak / case.scale)
-        scores[each.name] = ReducedScores(reduced=reduced, reduced_by_band=by_band)
+        scores[each.name] = ReducedScores(reduced=reduced, by_band=by_band)
     pixels = found.sums[work.contenders[0].name].count("truth_pixels")
     record = ReducedRecord(words=_WALD, pixels=pixels, peak=peak, border=case.convention.border)
     return ReducedPass(scores=scores, record=record)

@@ -119,12 +119,12 @@ class CandidateRecord:
     name: str
     role: Role
     method: str | None
-    full: Indices | None = None
-    by_band: BandIndices | None = None
-    common: Indices | None = None
-    truth: Indices | None = None
-    reduced: Indices | None = None
-    reduced_by_band: BandIndices | None = None
+    full: Indices | None
+    by_band: BandIndices | None
+    common: Indices | None
+    truth: Indices | None
+    reduced: Indices | None
+    reduced_by_band: BandIndices | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -185,7 +185,6 @@ def _draw(pictured: Pictured) -> Pictures:
 def _places(
     pictured: Pictured, bands: list[int], stretches: tuple[figures.Stretch, figures.Stretch]
 ) -> tuple[Place, ...]:
-    ms_bands, sampling = [pictured.bands[k] for k in bands], pictured.scene.sampling
     return tuple(
         Place(
             name=name,
@@ -193,7 +192,15 @@ def _places(
             row=box.rows.start,
             col=box.cols.start,
             size=box.shape,
-            crops=figures.crops(pictured.judge, pictured.candidates, box, sampling, bands, ms_bands, stretches),
+            crops=figures.crops(
+                pictured.judge,
+                pictured.candidates,
+                box,
+                sampling=pictured.scene.sampling,
+                bands=bands,
+                ms_bands=[pictured.bands[k] for k in bands],
+                stretches=stretches,
+            ),
         )
         for name, box, score in figures.places(pictured.maps, pictured.lattice)
     )

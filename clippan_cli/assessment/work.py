@@ -81,8 +81,8 @@ def open_work(scene: Scene, hrms: str | None, options: AssessOptions, hears: Lis
         def opened(path: str | None, what: str) -> Image | None:
             if path is None:
                 return None
-            raster, area = open_image(stack, path, scene.pair, bands, options.scene.src_nodata, what)
-            check_unit(raster, what, area, scene.pair, scene.known.samples, bands)
+            raster, area = open_image(stack, path, what, scene.pair, bands=bands, src_nodata=options.scene.src_nodata)
+            check_unit(raster, what, area, scene.pair, samples=scene.known.samples, bands=bands)
             return Image(raster, area)
 
         image, reference = opened(hrms, "the image"), opened(options.reference, "the reference")
