@@ -2,11 +2,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clippan_cli import SharpenOptions, sharpen
-from clippan_cli.errors import InputError, Interrupted, ModelError, OutputError, UsageError
+from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, OutputError, UsageError
+from clippan_cli.modelstore.model import find_model
+from clippan_cli.opening.options import SceneOptions
+from clippan_cli.training import pretrain as pretraining
+from clippan_cli.training.data import simulated_pairs as samples
+from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.loop import steps as loops
 from clippan_cli.training.pretrain import pretrain
 from tests.conftest import PLACE, bands, write
@@ -111,3 +117,106 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
         pretrain(tmp_path / "m", replace(SMALL, scenes=(str(tmp_path / "empty"),)))
     with pytest.raises(InputError, match="is no folder"):
         pretrain(tmp_path / "m", replace(SMALL, images=(str(tmp_path / "nowhere"),)))
+
+
+def fixed(tmp_path: Path, bands_: int = 3) -> str:
+    """A model that serves one number of bands."""
+    folder = tmp_path / f"fixed-{bands_}"
+    pretrain(folder, replace(SMALL, network="pnn", settings={"widths": (4, 4)}, bands=bands_, iterations=1))
+    return str(folder)
+
+
+def test_a_model_keeps_its_bands(tmp_path: Path) -> None:
+    begun = fixed(tmp_path)
+    plain = replace(SMALL, init=begun, settings={}, iterations=1)
+    with pytest.raises(UsageError, match="serves 3 bands, not 4") as caught:
+        pretrain(tmp_path / "m", replace(plain, bands=4))
+    assert caught.value.hint == "leave out `bands`"
+    for name, bands_ in (("a", None), ("b", 3)):
+        record = pretrain(tmp_path / name, replace(plain, bands=bands_)).record
+        assert (record.network, record.bands) == ("pnn", 3)
+        assert not {"--network", "--set", "--bands"} & set((record.training.command or "").split())
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+def test_a_model_for_any_bands_may_learn_from_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrain(tmp_path / "any", replace(SMALL, iterations=1))
+    seen: list[int | None] = []
+
+    def watch(*given: Any) -> Batch:
+        seen.append(given[3])
+        return samples.make_batch(*given)
+
+    monkeypatch.setattr(pretraining, "make_batch", watch)
+    pretrain(tmp_path / "m", replace(SMALL, init=str(tmp_path / "any"), bands=5, iterations=1))
+    assert set(seen) == {5}
+    assert find_model(str(tmp_path / "m")).bands is None
+
+
+def test_what_a_training_began_from_is_part_of_it(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        pretrain(tmp_path / name, replace(SMALL, iterations=1, seed=seed))
+    said = Said()
+    said.stop.set()
+    options = replace(SMALL, init=str(tmp_path / "a"), settings={}, iterations=2)
+    with pytest.raises(Interrupted):
+        pretrain(tmp_path / "m", options, said, said.stop)
+    with pytest.raises(ModelError, match=r'another init: "a", not "b"; another init_sha256'):
+        pretrain(tmp_path / "m", replace(options, init=str(tmp_path / "b"), resume=True))
+    # Where it lies does not count.
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "a").rename(tmp_path / "elsewhere" / "a")
+    pretrain(tmp_path / "m", replace(options, init=str(tmp_path / "elsewhere" / "a"), resume=True))
+
+
+def test_kinds_of_sources_have_their_shares(
+    tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_scene(size=80)
+    (tmp_path / "photos").mkdir()
+    write(tmp_path / "photos" / "a.png", (255 * bands((240, 240), 3)).astype("uint8"), PLACE, driver="PNG", crs=None)
+    monkeypatch.setattr("clippan_cli.training.data.imagery.SIDE", 64)
+    seen: list[dict[str, float]] = []
+
+    def watch(groups: Any, *more: Any) -> Batch:
+        seen.append({found[0].name: round(share, 6) for share, found in groups})
+        return samples.make_batch(groups, *more)
+
+    monkeypatch.setattr(pretraining, "make_batch", watch)
+    options = replace(SMALL, iterations=1, images=(str(tmp_path / "photos"),))
+    pretrain(tmp_path / "m", replace(options, scenes=(str(tmp_path),)))
+    pretrain(tmp_path / "n", options)
+    assert list(seen[0].values()) == [0.15, 0.25, 0.6]
+    assert list(seen[-1].values()) == [0.2, 0.8]
+    assert list(seen[-1]) == ["a.png", "procedural 0"]
+
+
+def test_more_sources_are_another_training(tmp_path: Path) -> None:
+    said = Said()
+    said.stop.set()
+    with pytest.raises(Interrupted):
+        pretrain(tmp_path / "m", SMALL, said, said.stop)
+    with pytest.raises(ModelError, match="another procedural: 1, not 2; another sources"):
+        pretrain(tmp_path / "m", replace(SMALL, procedural=2, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ({"network": "resnet", "settings": {}}, "unknown network 'resnet'"),
+        ({"settings": {"colour": 3}}, "injector cannot be made with"),
+        ({"init": "magic"}, "no method or model 'magic'"),
+        ({"device": "abacus"}, "abacus"),
+        ({"scenes": ("nowhere",), "scene": SceneOptions(sensor="sputnik")}, "unknown sensor 'sputnik'"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, more: dict[str, Any], what: str) -> None:
+    with pytest.raises(ClippanError, match=what):
+        pretrain(tmp_path / "m", replace(SMALL, **more))
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_prior_works_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="clippan pretrain works in one process"):
+        pretrain(tmp_path / "m", SMALL)
