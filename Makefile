@@ -2,12 +2,13 @@
 # make test         run the tests; with ARGS=--cov, say what they cover; with ARGS=tests/scene, run a part
 # make test-lowest  run a part of them with the lowest versions that pyproject.toml names, on Python 3.11
 # make lint         check style and types
+# make schemas      write the JSON schemas of documents to docs/formats
 PYTHON ?= python3
 VENV ?= .venv
 LOWEST ?= .venv-lowest
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-lowest lint scenes clean
+.PHONY: demo test test-lowest lint scenes schemas clean
 
 demo: $(VENV)/.installed
 	mkdir -p demo
@@ -32,6 +33,9 @@ lint: $(VENV)/.installed
 
 scenes: $(VENV)/.installed
 	$(BIN)/python sample_scenes/make.py
+
+schemas: $(VENV)/.installed
+	$(BIN)/python docs/formats/schemas.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

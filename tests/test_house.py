@@ -56,7 +56,7 @@ UNTYPED = {
 }
 """Files on the edge to JSON and TOML, which may say ``dict[str, Any]``."""
 
-LISTS: set[str] = set()
+LISTS = {"RawTile", "_Axis"}
 """NamedTuples of plain values that may have more than five: they are made by name, and read as rows."""
 
 MOST_LINES = 400

@@ -20,7 +20,7 @@ CACHE = 128 << 20
 """Bytes that GDAL's block cache usually takes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MachineOptions:
     """What the user may say of the machine.
 

@@ -14,7 +14,7 @@ from clippan_cli.fusion.registry import DEFAULT, METHODS
 from clippan_cli.opening.options import SceneOptions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SharpenOptions:
     """What the user may say; the defaults suit an unknown scene.
 

@@ -20,6 +20,7 @@ from clippan_cli.fusion.method import make_tile
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.record import SceneRecord, describe_files, describe_scene
 from clippan_cli.opening.scene import Scene, open_scene
+from clippan_cli.physics.pixels import Pixels
 from clippan_cli.scene.find import SceneFiles
 from clippan_cli.scene.pair import Pair, open_pair
 from tests.conftest import Made, read, write
@@ -124,6 +125,11 @@ def test_the_users_sensor_and_gain_reach_the_sampling(make_scene: MakeScene) -> 
         pytest.fail("it was opened")
 
 
+def shared(image: Pixels) -> float:
+    """The share of an image that is valid."""
+    return image.valid.count(image.values) / image.values.numel()
+
+
 def test_the_users_nodata_reaches_the_samples(make_scene: MakeScene) -> None:
     scene = make_scene(size=24)
     for path, factor in ((scene.ms, 1), (scene.pan, 4)):
@@ -136,8 +142,7 @@ def test_the_users_nodata_reaches_the_samples(make_scene: MakeScene) -> None:
     shares = {}
     for value in (None, "none", 7.0):
         with opened(scene, register="off", src_nodata=value) as found:
-            ms = found.known.samples[0].ms
-            shares[value] = ms.valid.count(ms.values) / ms.values.numel()
+            shares[value] = shared(found.known.samples[0].ms)
             assert found.pair.ms.nodata == (7 if value == 7 else None)
     assert shares == {None: 1.0, "none": 1.0, 7.0: pytest.approx(1 - 36 / 576)}
 
@@ -211,15 +216,16 @@ def test_windows_hold_what_the_files_hold(make_scene: MakeScene) -> None:
     made = make_scene(size=20, valid=np.arange(400).reshape(20, 20) % 7 > 0, nodata=0)
     with opened(made, register="off") as scene:
         whole = scene.read(scene.pair.ms.grid.box, scene.pair.pan.grid.box)
-        np.testing.assert_array_equal(whole.ms.values.numpy(), read(made.ms))
-        np.testing.assert_array_equal(whole.pan.values.numpy(), read(made.pan)[0])
-        np.testing.assert_array_equal(whole.ms.valid.of(whole.ms.values), read(made.ms) > 0)
-        np.testing.assert_array_equal(whole.pan.valid.of(whole.pan.values), read(made.pan)[0] > 0)
-        for boxes in zip(whole.ms_box.pieces(7, 9), whole.pan_box.pieces(28, 36), strict=True):
-            part, wanted = scene.read(*boxes), whole.cut(*boxes)
-            for found, cut in ((part.ms, wanted.ms), (part.pan, wanted.pan)):
-                np.testing.assert_array_equal(found.values, cut.values)
-                np.testing.assert_array_equal(found.valid.of(found.values), cut.valid.of(cut.values))
+        assert not whole.ms.valid.everywhere
+        assert not whole.pan.valid.everywhere
+        np.testing.assert_array_equal(whole.ms.values, read(made.ms))
+        np.testing.assert_array_equal(whole.pan.values, read(made.pan)[0])
+        np.testing.assert_array_equal(whole.ms.valid.of(whole.ms.values).all(0), read(made.ms).all(0))
+        for ms_box, pan_box in zip(whole.ms_box.pieces(7, 9), whole.pan_box.pieces(28, 36), strict=True):
+            part = scene.read(ms_box, pan_box)
+            cut = whole.cut(ms_box, pan_box)
+            np.testing.assert_array_equal(part.ms.values, cut.ms.values)
+            np.testing.assert_array_equal(part.pan.values, cut.pan.values)
 
 
 def test_a_tile_is_in_scene_units_and_has_no_gaps(make_scene: MakeScene) -> None:
@@ -228,16 +234,19 @@ def test_a_tile_is_in_scene_units_and_has_no_gaps(make_scene: MakeScene) -> None
     made = make_scene(size=24, valid=valid, nodata=0)
     with opened(made, register="off") as scene:
         window = scene.read(scene.pair.ms.grid.box, scene.pair.pan.grid.box)
-        before = window.ms.values.clone()
+        ms = window.ms.values.clone()
         tile = make_tile(window.divided(scene.known.scale), scene.sampling, scene.machine.device)
-        ms, pan = tile.ms.values, tile.pan.values
-        np.testing.assert_array_equal((ms * scene.known.scale).numpy()[:, valid], before.numpy()[:, valid])
+        assert not tile.ms.valid.everywhere
+        assert not tile.pan.valid.everywhere
+        seen, pan = tile.ms.values, tile.pan.values
+        np.testing.assert_array_equal((seen * scene.known.scale).numpy()[:, valid], ms.numpy()[:, valid])
         np.testing.assert_array_equal(pan * scene.known.scale, window.pan.values)
-        filled = ms.numpy()[:, ~valid]
+        filled = seen.numpy()[:, ~valid]
         assert (filled > 0).all()
-        assert filled.max() <= ms.max() <= 1
+        assert filled.max() <= seen.max()
+        np.testing.assert_array_equal(window.ms.values, ms, "a window is not changed by its tile")
+        assert seen.max() <= 1
         assert pan.max() <= 1
-        np.testing.assert_array_equal(window.ms.values, before, "a window is not changed by its tile")
 
 
 def test_the_record_says_what_was_found(make_scene: MakeScene) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from clippan_cli.base.documents import as_json, from_plain
 from clippan_cli.base.pipeline import Clock
 from clippan_cli.errors import InputError
-from clippan_cli.fusion.moments import Moments
+from clippan_cli.fusion.moments import Moments, MomentsRecord
 from clippan_cli.fusion.registry import METHODS, method
 from clippan_cli.opening.statistics import gather
 from clippan_cli.opening.survey import common_box
@@ -117,6 +118,6 @@ def test_a_tiny_scene_is_no_scene_with_too_few_pixels(make_scene: MakeScene) -> 
 def test_moments_are_written_exactly(make_scene: MakeScene) -> None:
     with opened(make_scene(size=24), register="off") as scene:
         found = gather(scene, FEATURES)
-    again = Moments.from_json(json.loads(json.dumps(found.to_json())))
+    again = Moments.of(from_plain(MomentsRecord, json.loads(as_json(found.record))))
     assert again.names == found.names
     np.testing.assert_array_equal(again.sums, found.sums)

@@ -7,6 +7,7 @@ import pytest
 from clippan_cli.base.documents import Plain
 from clippan_cli.errors import OutputError
 from clippan_cli.fusion.guard import Score, Verdict
+from clippan_cli.fusion.moments import MomentsRecord
 from clippan_cli.sharpening.journal import Header, Journal, State
 from clippan_cli.sharpening.quantiser import Changes
 
@@ -16,7 +17,7 @@ GUARD = Verdict(Score(0.5, None), Score(1.0, 0.1), "the network is worse")
 
 def header(**more: Plain) -> Header:
     key: dict[str, Plain] = {"options": {"method": "gsa"}, "inputs": ["ms.tif"]}
-    return Header(key={**key, **more}, moments={"names": []}, method="gsa", guard=GUARD)
+    return Header(key={**key, **more}, moments=MomentsRecord(names=[], sums=[]), method="gsa", guard=GUARD)
 
 
 @pytest.fixture
