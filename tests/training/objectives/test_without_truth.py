@@ -127,8 +127,7 @@ def test_the_ground_is_judged_better_than_interpolation(known: tuple[Tiles, Tens
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_only_the_fused_image_learns(tiles: Tiles, loss: Loss) -> None:
-    inputs = {name: getattr(tiles, name).clone().requires_grad_() for name in ("ms", "pan")}
+def test_every_tile_of_a_batch_has_a_gradient(tiles: Tiles, loss: Loss) -> None:
     out = tiles.ms_up.clone().requires_grad_()
     value = loss(out, tiles)
     assert value.shape == ()
@@ -137,8 +136,6 @@ def test_only_the_fused_image_learns(tiles: Tiles, loss: Loss) -> None:
     assert out.grad is not None
     assert bool(torch.isfinite(out.grad).all())
     assert bool(out.grad.flatten(1).abs().sum(1).gt(0).all())
-    assert all(part.grad is None for part in inputs.values())
-    assert not tiles.ms_up.requires_grad
 
 
 @pytest.mark.parametrize("loss", LOSSES)
