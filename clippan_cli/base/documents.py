@@ -12,7 +12,7 @@ import msgspec
 _Document = TypeVar("_Document")
 
 Plain = bool | int | float | str | None | list[Any] | dict[str, Any]
-"""What JSON and TOML can hold: the value of an option, as it is written down."""
+"""A value that JSON and TOML can hold: that of an option, as it is written down."""
 
 
 def as_plain(document: Any) -> Any:
@@ -48,7 +48,7 @@ def schema(kind: type[Any], title: str) -> dict[str, Any]:
     """Return the JSON schema (2020-12) of a document.
 
     Args:
-        kind: The dataclass.
+        kind: The dataclass of the document.
         title: The document's name.
     """
     found: dict[str, Any] = msgspec.json.schema(kind)
