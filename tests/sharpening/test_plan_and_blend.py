@@ -72,7 +72,7 @@ def test_memory_chooses_the_tile() -> None:
     for bands in (4, 8):
         plan = plan_tiles(whole, bands=bands, halo=60, planes=7 * (bands + 1), workers=2, memory=2 << 30)
         assert memory_needed(plan, bands) <= 2 << 30
-    with pytest.raises(ResourceError, match="--memory allows 100 MiB"):
+    with pytest.raises(ResourceError, match="`memory` allows 100 MiB"):
         plan_tiles(whole, bands=4, halo=60, planes=35, workers=2, memory=100 << 20)
     with pytest.raises(ResourceError, match="tiles of 8192 px"):
         plan_tiles(whole, bands=4, halo=60, planes=35, workers=2, memory=2 << 30, size=8192)
