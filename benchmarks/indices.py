@@ -15,10 +15,9 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -108,17 +107,15 @@ def _scene(folder: Path) -> dict[str, dict[str, float]]:
         for name, change in changes.items():
             with rasterio.open(path, "w", **profile) as target:
                 target.write(change(good, record.geometry.ratio[0]).astype(np.float32))
-            document = assess([ms], pan, str(path))
-            rows = {row["role"]: row for row in document["candidates"]}
-            found[name] = _numbers(rows["result"]["full"])
-            found["exp"] = _numbers(rows["interpolation"]["full"])
+            rows = {row.role: row.full or {} for row in assess([ms], pan, str(path)).candidates}
+            found[name], found["exp"] = _numbers(rows["result"]), _numbers(rows["interpolation"])
     return found
 
 
-def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    if row["hqnr"] is None or row["r_q2n"] is None:
+def _numbers(indices: Mapping[str, float | None]) -> dict[str, float]:
+    if indices["hqnr"] is None or indices["r_q2n"] is None:
         raise InputError("too few blocks")
-    return {key: row[key] if row[key] is not None else float("nan") for key in KEYS}
+    return {key: float("nan") if (value := indices[key]) is None else value for key in KEYS}
 
 
 def speed(folder: Path, runs: int) -> None:

@@ -14,12 +14,17 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from hypothesis import settings
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.sampling import Sampling
+
+# A loaded machine is no fault of the code, and a fault must show up in every run.
+settings.register_profile("clippan", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("clippan")
 
 REAL = Path(__file__).parents[2] / "shared" / "scenes"
 

@@ -203,9 +203,9 @@ class DlpanConvention(Convention):
             self._interpolated(self._ms, box).to(ms.device),
             tile.pan.values,
             self._interpolated(self._pan, box).to(ms.device),
-            self._ratio,
-            tuple(self.sampling.gains[k] for k in self.bands),
-            tile.operators,
+            ratio=self._ratio,
+            gains=tuple(self.sampling.gains[k] for k in self.bands),
+            operators=tile.operators,
         )
 
     def _interpolated(self, low: Tensor, box: Box) -> Tensor:
@@ -226,6 +226,7 @@ class _DlpanView(View):
         ms_up: Tensor,
         pan: Tensor,
         pan_low: Tensor,
+        *,
         ratio: int,
         gains: tuple[float, ...],
         operators: Operators,

@@ -129,6 +129,7 @@ def crops(
     judge: Judge,
     candidates: Sequence[Candidate],
     box: Box,
+    *,
     sampling: Sampling,
     bands: Sequence[int],
     ms_bands: Sequence[int],
@@ -177,8 +178,25 @@ def heat_scale() -> str:
     return "linear-gradient(to right," + ",".join(f"rgb({r},{g},{b})" for r, g, b in stops) + ")"
 
 
-def outlines(histograms: Histograms, width: int, height: int) -> list[dict[str, Any]]:
-    """For each band the SVG paths of the histograms of MS and of the image, scaled alike."""
+@dataclass(frozen=True)
+class Outline:
+    """The histograms of a band as SVG paths, scaled alike.
+
+    Args:
+        low: The lowest DN.
+        high: The highest DN.
+        ms: The path of MS.
+        fused: The path of the image.
+    """
+
+    low: float
+    high: float
+    ms: str
+    fused: str
+
+
+def outlines(histograms: Histograms, width: int, height: int) -> tuple[Outline, ...]:
+    """Draw the histograms of each band."""
     out = []
     for (low, high), ms, fused in zip(histograms.edges, histograms.ms, histograms.fused, strict=True):
         shares = [counts / max(counts.sum(), 1) for counts in (ms, fused)]
@@ -188,8 +206,8 @@ def outlines(histograms: Histograms, width: int, height: int) -> list[dict[str, 
             x = np.linspace(0, width, len(share))
             y = height - share / top * (height - 2)
             paths.append(" ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)))
-        out.append({"low": low, "high": high, "ms": paths[0], "fused": paths[1]})
-    return out
+        out.append(Outline(low, high, *paths))
+    return tuple(out)
 
 
 def as_uri(picture: NDArray[np.uint8]) -> str:

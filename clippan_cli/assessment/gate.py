@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from clippan_cli.assessment.options import AssessOptions, GateOptions
 from clippan_cli.base.options import stated
 from clippan_cli.errors import QualityError, UsageError
+
+if TYPE_CHECKING:
+    from clippan_cli.assessment.record import Assessment
 
 
 def check_gate(gate: GateOptions, options: AssessOptions) -> None:
@@ -23,20 +26,20 @@ def check_gate(gate: GateOptions, options: AssessOptions) -> None:
         raise UsageError("`max_ergas` needs a truth", "`reference=gt.tif`, or `max_r_ergas`")
 
 
-def pass_gate(gate: GateOptions, document: dict[str, Any]) -> None:
+def pass_gate(gate: GateOptions, found: Assessment) -> None:
     """Fail if the image does not reach what was asked for.
 
     Raises:
         QualityError: It does not, with the numbers.
     """
-    row = document["candidates"][0]
-    values = {**(row.get("full") or {}), **(row.get("truth") or {})}
+    row = found.candidates[0]
+    values = {**(row.full or {}), **(row.truth or {})}
     failed = []
     for key, limit in stated(gate).items():
         if limit is None:
             continue
         end, index = key.split("_", 1)
-        symbol, value = document["indices"][index]["symbol"], values.get(index)
+        symbol, value = found.indices[index].symbol, values.get(index)
         if value is None:
             failed.append(f"{symbol} has not enough data")
         elif end == "min" and value < limit:

@@ -62,20 +62,27 @@ TRUTH = (
 CATALOGUE = {index.key: index for index in (*FULL, *TRUTH)}
 
 Value = float | None
+"""The value of an index; None where there are too few data."""
+
+Indices = dict[str, Value]
+"""Values by the keys of indices."""
+
+BandIndices = dict[str, list[Value]]
+"""Values band by band, by the keys of those indices that have them."""
 
 
-def full_indices(sums: Sums, ratio: float) -> tuple[dict[str, Value], dict[str, list[Value]]]:
-    """What needs no truth.
+def full_indices(sums: Sums, ratio: float) -> tuple[Indices, BandIndices]:
+    """Compute the indices that need no truth.
 
     Args:
-        sums: Of one candidate.
+        sums: The sums of one candidate.
         ratio: PAN pixels in an MS pixel.
 
     Returns:
         Indices by key, None where there are too few data; and by key those that exist band by band.
     """
-    values: dict[str, Value] = {index.key: None for index in FULL}
-    by_band: dict[str, list[Value]] = {}
+    values: Indices = {index.key: None for index in FULL}
+    by_band: BandIndices = {}
     if sums.count("blocks") >= LEAST_BLOCKS:
         count = sums.count("blocks")
         spatial = np.abs(sums["with_pan"] - sums["with_pan_ms"]) / count
@@ -100,16 +107,16 @@ def full_indices(sums: Sums, ratio: float) -> tuple[dict[str, Value], dict[str, 
     return {key: _finite(value) for key, value in values.items()}, _finite_bands(by_band)
 
 
-def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[dict[str, Value], dict[str, list[Value]]]:
-    """What needs a truth.
+def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[Indices, BandIndices]:
+    """Compute the indices that need a truth.
 
     Args:
-        sums: Of one candidate.
+        sums: The sums of one candidate.
         ratio: PAN pixels in an MS pixel.
         peak: The highest value that a pixel can have, in the unit of the sums.
     """
-    values: dict[str, Value] = {index.key: None for index in TRUTH}
-    by_band: dict[str, list[Value]] = {}
+    values: Indices = {index.key: None for index in TRUTH}
+    by_band: BandIndices = {}
     if sums.count("truth_pixels") >= _LEAST_PIXELS:
         values["ergas"], by_band["ergas"] = _ergas(sums, "truth", ratio)
         values["sam"] = _angle(sums, "truth")
@@ -128,7 +135,7 @@ def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[dict[str, Valu
 
 
 def _of_each_band(spectral: NDArray[np.float64], bands: int) -> list[Value]:
-    """The mean over the pairs that a band belongs to."""
+    """Return the mean over the pairs that a band belongs to."""
     pairs = list(combinations(range(bands), 2))
     return [
         float(np.mean([value for pair, value in zip(pairs, spectral, strict=True) if k in pair])) for k in range(bands)
@@ -136,7 +143,7 @@ def _of_each_band(spectral: NDArray[np.float64], bands: int) -> list[Value]:
 
 
 def _ergas(sums: Sums, name: str, ratio: float) -> tuple[Value, list[Value]]:
-    """Of all bands but dead ones, whose mean is 0, and of each band."""
+    """Return ERGAS of all bands but dead ones, whose mean is 0, and of each band."""
     count = sums.count(f"{name}_pixels")
     error = torch.from_numpy(sums[f"{name}_error"] / count)
     mean = torch.from_numpy(sums[f"{name}_total"] / count)
@@ -146,7 +153,7 @@ def _ergas(sums: Sums, name: str, ratio: float) -> tuple[Value, list[Value]]:
 
 
 def _angle(sums: Sums, name: str) -> Value:
-    """None for a single band, whose spectra have no angle."""
+    """Return the mean angle; None for a single band, whose spectra have none."""
     pixels = sums.count(f"{name}_angles")
     if pixels < _LEAST_PIXELS or len(sums[f"{name}_error"]) < 2:
         return None
@@ -165,5 +172,5 @@ def _finite(value: Value) -> Value:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _finite_bands(by_band: dict[str, list[Value]]) -> dict[str, list[Value]]:
+def _finite_bands(by_band: BandIndices) -> BandIndices:
     return {key: [_finite(value) for value in values] for key, values in by_band.items()}

@@ -22,17 +22,17 @@ _MIDDLE = 512
 
 
 def open_image(
-    stack: ExitStack, path: str, pair: Pair, bands: tuple[int, ...], src_nodata: float | str | None, what: str
+    stack: ExitStack, path: str, what: str, pair: Pair, *, bands: tuple[int, ...], src_nodata: float | str | None
 ) -> tuple[Raster, Box]:
     """Open an image on PAN's grid, or on a part of it.
 
     Args:
         stack: Closes it.
         path: The file.
+        what: What to call it in an error.
         pair: The scene.
         bands: The MS bands that it should hold, counted from 0.
         src_nodata: Its nodata value, if it declares none.
-        what: What to call it in an error.
 
     Returns:
         The raster, and where it lies on PAN's grid.
@@ -90,7 +90,7 @@ def _lies(raster: Raster, pan: Raster, what: str) -> Box:
 
 
 def check_unit(
-    raster: Raster, what: str, area: Box, pair: Pair, samples: Sequence[Window], bands: Sequence[int]
+    raster: Raster, what: str, area: Box, pair: Pair, *, samples: Sequence[Window], bands: Sequence[int]
 ) -> None:
     """Compare the image's band means with those of MS, on the samples of the survey that it covers.
 

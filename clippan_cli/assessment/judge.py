@@ -16,7 +16,7 @@ from clippan_cli.assessment.convention import Convention
 from clippan_cli.assessment.lattice import Cell, Lattice
 from clippan_cli.assessment.tally import Judged, Maps, Sums, against_truth, full_resolution, whole_blocks
 from clippan_cli.base.geometry import Box
-from clippan_cli.base.memory import Memory
+from clippan_cli.base.machine import Machine
 from clippan_cli.base.pipeline import Clock, Pipeline
 from clippan_cli.errors import Interrupted
 from clippan_cli.fusion.method import make_tile
@@ -65,7 +65,7 @@ class Truth:
     peak: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """What is judged, on what.
 
@@ -92,7 +92,7 @@ class Case:
     blind: bool = False
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Findings:
     """What the pass has found.
 
@@ -138,9 +138,7 @@ class Judge:
 
     Args:
         case: What.
-        device: Where to compute.
-        workers: Windows at once.
-        memory: Kept below its bound.
+        machine: Where to compute, how many windows at once, and in how much memory.
         limits: Lowest and highest DN of the first candidate's pixel type; None for floats.
         edges: ``(C, 2)``, the range of the histograms in DN; None for no histograms.
         stop: Set from outside to stop.
@@ -149,14 +147,13 @@ class Judge:
     def __init__(
         self,
         case: Case,
-        device: torch.device,
-        workers: int,
-        memory: Memory,
+        machine: Machine,
+        *,
         limits: tuple[float, float] | None = None,
         edges: NDArray[np.float64] | None = None,
         stop: Event | None = None,
     ) -> None:
-        self._case, self._device, self._workers, self._memory = case, device, workers, memory
+        self._case, self._device, self._workers, self._memory = case, machine.device, machine.workers, machine.memory
         self._limits, self._edges, self._stop = limits, edges, stop or Event()
         self._look_step = -(-max(case.lattice.area.shape) // LOOK)
 

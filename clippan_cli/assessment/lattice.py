@@ -146,7 +146,7 @@ def _pan_edges(edges: NDArray[np.int64], span: Span, phase: float, ratio: float)
     return np.concatenate([[span.start], inner, [span.stop]])
 
 
-def window_side(bands: int, halo: int, workers: int, memory: int, images: int = 2, planes: int = 0) -> int:
+def window_side(bands: int, halo: int, workers: int, memory: int, *, images: int = 2, planes: int = 0) -> int:
     """The longest side (PAN pixels) of a window that fits into the memory.
 
     Args:

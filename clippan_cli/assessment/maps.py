@@ -22,18 +22,18 @@ TITLES = {
 
 
 def shown(maps: Maps) -> Maps:
-    """The maps that are shown, each 0 where the image is perfect."""
+    """Return the maps that are shown, each 0 where the image is perfect."""
     out = {key: maps[key] for key in ("d_s", "d_lambda") if key in maps}
     return out | {"spectral": 1 - maps["consistent"]}
 
 
-def write_maps(folder: Path, maps: Maps, grid: Grid) -> list[str]:
+def write_maps(folder: Path, maps: Maps, grid: Grid) -> tuple[str, ...]:
     """Write one file a map.
 
     Args:
-        folder: Created if need be.
-        maps: Of one candidate.
-        grid: Of the judged area.
+        folder: The folder, created if need be.
+        maps: The maps of one candidate.
+        grid: The grid of the judged area.
 
     Returns:
         The paths.
@@ -63,4 +63,4 @@ def write_maps(folder: Path, maps: Maps, grid: Grid) -> list[str]:
         ) as target:
             target.write(values, 1)
             target.descriptions = [f"{symbol}: {words}, blocks of {BLOCK} px"]
-    return [str(path) for path in paths.values()]
+    return tuple(str(path) for path in paths.values())

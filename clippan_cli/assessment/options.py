@@ -15,7 +15,7 @@ from clippan_cli.opening.options import SceneOptions
 CONVENTIONS = ("scene", "dlpan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AssessOptions:
     """What the user may say; the defaults suit an unknown scene.
 
@@ -77,7 +77,7 @@ class AssessOptions:
         return named if self.model is None else (*named, self.model)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GateOptions:
     """How good an image must be.
 

@@ -2,37 +2,133 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from clippan_cli.assessment import figures
-from clippan_cli.assessment.indices import FULL, TRUTH, Index, Value
+from clippan_cli.assessment.indices import FULL, TRUTH, Index, Indices, Value
 from clippan_cli.assessment.maps import TITLES, shown
+from clippan_cli.assessment.options import AssessOptions
+from clippan_cli.assessment.pictured import Pictured
+from clippan_cli.assessment.record import Assessment, CandidateRecord, Role
+from clippan_cli.assessment.tally import Maps
+from clippan_cli.base.options import spell
 from clippan_cli.errors import OutputError
-
-if TYPE_CHECKING:
-    from clippan_cli.assessment.assess import Pictured
 
 _HISTOGRAM = (320, 90)
 
 _DOING_NOTHING = {"d_lambda", "qnr"}
 """Indices that interpolation wins: none is marked as best in them."""
 
-_TABLES = (
-    ("common", "Full resolution", FULL),
-    ("truth", "Against the truth", TRUTH),
-    ("reduced", "One scale down", TRUTH),
-)
+
+@dataclass(frozen=True)
+class Cell:
+    """A number in a table.
+
+    Args:
+        text: The number as it is shown.
+        best: Whether it is the best of its column.
+    """
+
+    text: str
+    best: bool = False
 
 
-def write_report(path: Path, document: dict[str, Any], pictured: Pictured | None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of a table.
+
+    Args:
+        name: Its head.
+        role: What the candidate stands for; None for a band.
+        cells: Its numbers.
+    """
+
+    name: str
+    role: Role | None = None
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the page.
+
+    Args:
+        title: What stands above it.
+        indices: Its columns.
+        rows: Its rows; none where nothing was judged.
+    """
+
+    title: str
+    indices: tuple[Index, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place at full zoom.
+
+    Args:
+        name: Why it is shown.
+        score: The image's own local HQNR.
+        row: The first row on PAN's grid.
+        col: The first column on PAN's grid.
+        size: Rows and columns.
+        crops: Names and pictures.
+    """
+
+    name: str
+    score: float
+    row: int
+    col: int
+    size: tuple[int, int]
+    crops: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A map as a picture.
+
+    Args:
+        symbol: The index.
+        words: What it measures.
+        picture: The picture.
+        top: The value of the brightest colour.
+    """
+
+    symbol: str
+    words: str
+    picture: str
+    top: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Everything drawn, ready for the page.
+
+    Args:
+        places: Where the image is best, typical and worst.
+        maps: The maps.
+        look: The image, small; None where there is none.
+        histograms: A band each; empty where there is no image.
+        heat_scale: The colours of the maps.
+    """
+
+    places: tuple[Place, ...] = ()
+    maps: tuple[Heat, ...] = ()
+    look: str | None = None
+    histograms: tuple[figures.Outline, ...] = ()
+    heat_scale: str = ""
+
+
+def write_report(path: Path, found: Assessment, pictured: Pictured | None) -> None:
     """Draw and write the page; it appears under its name only when complete.
 
     Args:
         path: The HTML file.
-        document: The assessment.
+        found: The assessment.
         pictured: What pictures are drawn from; None where there are none.
 
     Raises:
@@ -46,11 +142,16 @@ def write_report(path: Path, document: dict[str, Any], pictured: Pictured | None
         lstrip_blocks=True,
     )
     environment.filters["value"] = as_text
+    environment.filters["spelled"] = _spelled
+    rows = found.candidates
     page = environment.get_template("report.html").render(
-        document=document,
-        tables=[table(document, *entry) for entry in _TABLES],
-        bands=by_band(document),
-        **(_NONE if pictured is None else _pictures(pictured)),
+        document=found,
+        versions=vars(found.versions),
+        full=table("Full resolution", FULL, [(row, row.common) for row in rows]),
+        truth=table("Against the truth", TRUTH, [(row, row.truth) for row in rows]),
+        reduced=table("One scale down", TRUTH, [(row, row.reduced) for row in rows]),
+        bands=by_band(found),
+        drawn=Pictures() if pictured is None else _draw(pictured),
     )
     partial = path.with_name(path.name + ".partial")
     try:
@@ -61,90 +162,106 @@ def write_report(path: Path, document: dict[str, Any], pictured: Pictured | None
         raise OutputError(f"cannot write {path}: {error.strerror}", "choose another folder") from error
 
 
-_NONE: dict[str, Any] = {"places": [], "maps": [], "look": None, "histograms": [], "heat_scale": ""}
+def _spelled(text: str) -> str:
+    """Spell the options that a text of the library names."""
+    return spell(text, AssessOptions)
 
 
-def _pictures(pictured: Pictured) -> dict[str, Any]:
-    """Everything drawn, ready for the page."""
-    scene, found = pictured.scene, pictured.findings
-    shown_bands = figures.visible_bands(scene.pair, pictured.bands)
-    ms_bands = [pictured.bands[k] for k in shown_bands]
-    stretches = figures.sample_stretches(scene.known.samples, scene.known.scale, ms_bands)
-    maps = found.maps.get(pictured.candidates[0].name, {})
-    heats = []
-    for key, values in shown(maps).items() if maps else ():
-        picture, top = figures.heat(values)
-        heats.append({"symbol": TITLES[key][0], "words": TITLES[key][1], "picture": picture, "top": top})
-    sampling = scene.known.sampling
-    return {
-        "places": [
-            {
-                "name": name,
-                "score": score,
-                "row": box.rows.start,
-                "col": box.cols.start,
-                "size": box.shape,
-                "crops": figures.crops(
-                    pictured.judge, pictured.candidates, box, sampling, shown_bands, ms_bands, stretches
-                ),
-            }
-            for name, box, score in (figures.places(maps, pictured.lattice) if maps else ())
-        ],
-        "maps": heats,
-        "look": None if found.look is None else figures.as_uri(stretches[0](found.look[shown_bands])),
-        "histograms": [] if found.histograms is None else figures.outlines(found.histograms, *_HISTOGRAM),
-        "heat_scale": figures.heat_scale(),
-    }
+def _draw(pictured: Pictured) -> Pictures:
+    """Draw everything."""
+    found, maps = pictured.findings, pictured.maps
+    bands = figures.visible_bands(pictured.scene.pair, pictured.bands)
+    known = pictured.scene.known
+    stretches = figures.sample_stretches(known.samples, known.scale, [pictured.bands[k] for k in bands])
+    return Pictures(
+        places=_places(pictured, bands, stretches) if maps else (),
+        maps=_heats(maps) if maps else (),
+        look=None if found.look is None else figures.as_uri(stretches[0](found.look[bands])),
+        histograms=() if found.histograms is None else figures.outlines(found.histograms, *_HISTOGRAM),
+        heat_scale=figures.heat_scale(),
+    )
 
 
-def table(document: dict[str, Any], part: str, title: str, indices: tuple[Index, ...]) -> dict[str, Any]:
-    """One table of the page: a row a candidate, the best of each column marked."""
-    rows = [row for row in document["candidates"] if row.get(part)]
-    marked = {index.key for index in indices if len(rows) > 1} - _DOING_NOTHING
-    kept = [index for index in indices if any(row[part][index.key] is not None for row in rows)]
-    best = {
-        index.key: (max if index.rising else min)(
-            row[part][index.key] for row in rows if row[part][index.key] is not None
+def _places(
+    pictured: Pictured, bands: list[int], stretches: tuple[figures.Stretch, figures.Stretch]
+) -> tuple[Place, ...]:
+    return tuple(
+        Place(
+            name=name,
+            score=score,
+            row=box.rows.start,
+            col=box.cols.start,
+            size=box.shape,
+            crops=figures.crops(
+                pictured.judge,
+                pictured.candidates,
+                box,
+                sampling=pictured.scene.sampling,
+                bands=bands,
+                ms_bands=[pictured.bands[k] for k in bands],
+                stretches=stretches,
+            ),
         )
-        for index in kept
-    }
-    return {
-        "title": title,
-        "part": part,
-        "indices": kept,
-        "rows": [
-            {
-                "name": row["name"],
-                "role": row["role"],
-                "cells": [
-                    {
-                        "text": as_text(row[part][index.key], index),
-                        "best": index.key in marked and row[part][index.key] == best[index.key],
-                    }
+        for name, box, score in figures.places(pictured.maps, pictured.lattice)
+    )
+
+
+def _heats(maps: Maps) -> tuple[Heat, ...]:
+    return tuple(Heat(*TITLES[key], *figures.heat(values)) for key, values in shown(maps).items())
+
+
+def table(title: str, indices: tuple[Index, ...], judged: list[tuple[CandidateRecord, Indices | None]]) -> Table:
+    """Make one table of the page: a row a candidate, the best of each column marked.
+
+    Args:
+        title: What stands above it.
+        indices: Its columns, where any candidate has a number.
+        judged: The candidates, and their indices; None where they were not judged.
+    """
+    rows = [(row, values) for row, values in judged if values is not None]
+    best: dict[str, float] = {}
+    for index in indices:
+        known = [value for _, values in rows if (value := values[index.key]) is not None]
+        if known:
+            best[index.key] = max(known) if index.rising else min(known)
+    marked = {key: value for key, value in best.items() if len(rows) > 1 and key not in _DOING_NOTHING}
+    kept = tuple(index for index in indices if index.key in best)
+    return Table(
+        title=title,
+        indices=kept,
+        rows=tuple(
+            Row(
+                name=row.name,
+                role=row.role,
+                cells=tuple(
+                    Cell(
+                        as_text(value := values[index.key], index), value is not None and value == marked.get(index.key)
+                    )
                     for index in kept
-                ],
-            }
-            for row in rows
-        ],
-    }
+                ),
+            )
+            for row, values in rows
+        ),
+    )
 
 
-def by_band(document: dict[str, Any]) -> dict[str, Any]:
-    """The first candidate band by band."""
-    row = document["candidates"][0]
-    values: dict[str, list[Value]] = row.get("by_band") or row.get("reduced_by_band") or {}
-    indices = [index for index in (*FULL, *TRUTH) if index.key in values]
-    return {
-        "indices": indices,
-        "rows": [
-            {"name": name, "cells": [as_text(values[index.key][k], index) for index in indices]}
-            for k, name in enumerate(document["bands"])
-        ],
-    }
+def by_band(found: Assessment) -> Table:
+    """Make the table of the first candidate, band by band."""
+    first = found.candidates[0]
+    values = first.by_band or first.reduced_by_band or {}
+    indices = tuple(index for index in (*FULL, *TRUTH) if index.key in values)
+    return Table(
+        title="Band by band",
+        indices=indices,
+        rows=tuple(
+            Row(name=name, cells=tuple(Cell(as_text(values[index.key][k], index)) for index in indices))
+            for k, name in enumerate(found.bands)
+        ),
+    )
 
 
 def as_text(value: Value, index: Index | None = None) -> str:
-    """A number as a table shows it."""
+    """Write a number as a table shows it."""
     if value is None:
         return "–"
     unit = "" if index is None else index.unit

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -13,6 +15,15 @@ _Document = TypeVar("_Document")
 
 Plain = bool | int | float | str | None | list[Any] | dict[str, Any]
 """A value that JSON and TOML can hold: that of an option, as it is written down."""
+
+# A float; but the schema must allow for the text that stands for it in JSON.
+if TYPE_CHECKING:
+    Number = float
+else:
+    Number = float | str
+"""A number that JSON may lack: then it is written by its name, as ``"nan"``."""
+
+_FIELD = re.compile(r"^ {4}(\w+): (.+(?:\n {5,}.+)*)", re.MULTILINE)
 
 
 def as_plain(document: Any) -> Any:
@@ -45,14 +56,33 @@ def read_json(kind: type[_Document], path: Path) -> _Document:
 
 
 def schema(kind: type[Any], title: str) -> dict[str, Any]:
-    """Return the JSON schema (2020-12) of a document.
+    """Return the JSON schema (2020-12) of a document, described by the docstrings of its dataclasses.
 
     Args:
         kind: The dataclass of the document.
         title: The document's name.
     """
     found: dict[str, Any] = msgspec.json.schema(kind)
+    parts = found["$defs"]
+    for part in parts.values():
+        part["description"], words = _described(part["description"])
+        _describe_fields(part, words)
+    for base in kind.__mro__:
+        _describe_fields(parts[kind.__name__], _described(base.__doc__)[1])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **found}
+
+
+def _described(docstring: str | None) -> tuple[str, dict[str, str]]:
+    """Return what a docstring says of a dataclass, and of each of its fields."""
+    summary, _, fields = inspect.cleandoc(docstring or "").partition("\n\nArgs:\n")
+    return " ".join(summary.split()), {name: " ".join(text.split()) for name, text in _FIELD.findall(fields)}
+
+
+def _describe_fields(part: dict[str, Any], words: dict[str, str]) -> None:
+    """Give words to those fields that have none yet."""
+    for name, field in part["properties"].items():
+        if name in words:
+            field.setdefault("description", words[name])
 
 
 def _finite(value: Any) -> Any:

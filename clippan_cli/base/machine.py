@@ -20,7 +20,7 @@ CACHE = 128 << 20
 """The bytes that GDAL's block cache usually takes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MachineOptions:
     """Holds what the user may say of the machine.
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 
-__version__ = "0.2.0"
+__version__ = version("clippan")
 
 ALGORITHM = "2026-11"
-"""Raised whenever pixels or weights may change, so that a resumed run never mixes two algorithms."""
+"""The key of the algorithms: raise it whenever pixels or weights may change, so that a resumed run never mixes two.
+
+It is the month of the change, with a letter behind it if there was one already (``2026-11b``). ``tests/test_pixels.py``
+fails where the pixels of the sample scenes changed and the key did not.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +30,7 @@ class Versions:
 
 
 def versions() -> Versions:
-    """Look them up."""
+    """Look up what is installed."""
     import numpy as np  # none of them at start-up
     import rasterio
     import torch

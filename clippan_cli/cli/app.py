@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from clippan_cli import __version__
+from clippan_cli.base.version import __version__
 from clippan_cli.cli.ablate import ablate
 from clippan_cli.cli.adapt import adapt
 from clippan_cli.cli.assess import assess

@@ -45,7 +45,7 @@ def assess(
 
     with call.work() as (console, stop):
         found = run(ms_files, pan_file, hrms, options, console, stop=stop)
-    call.show(found, lambda: print_assessment(found))
+    call.show(found, lambda: print_assessment(found, call.spell))
     pass_gate(gate, found)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
+    from clippan_cli.assessment.indices import Indices
+    from clippan_cli.assessment.record import Assessment, IndexRecord
     from clippan_cli.sharpening.record import Explanation
 
 
@@ -53,52 +55,50 @@ def print_plan(found: Explanation) -> None:
     _row("machine", f"{plan.device}, {plan.workers} workers, at most {plan.memory_mib} MiB")
 
 
-_SHORT = {
-    "full": ("hqnr", "d_lambda_k", "d_lambda_k_b", "d_s", "d_rho", "r_ergas", "r_sam", "r_q2n", "d_lambda", "qnr"),
-    "truth": ("ergas", "sam", "q2n", "scc", "mpsnr", "ssim"),
-}
+_FULL = ("hqnr", "d_lambda_k", "d_lambda_k_b", "d_s", "d_rho", "r_ergas", "r_sam", "r_q2n", "d_lambda", "qnr")
+_TRUTH = ("ergas", "sam", "q2n", "scc", "mpsnr", "ssim")
 
 
-def print_assessment(document: dict[str, Any]) -> None:
-    """The verdict, and one table for each resolution."""
-    verdict = document["verdict"]
-    typer.echo(verdict["headline"])
-    for reason in verdict["reasons"]:
-        typer.echo(f"  {reason}")
-    for part, keys, title in (
-        ("common", _SHORT["full"], "full resolution"),
-        ("truth", _SHORT["truth"], "against the truth"),
-        ("reduced", _SHORT["truth"], "one scale down (Wald)"),
-    ):
-        rows = [row for row in document["candidates"] if row.get(part)]
-        if rows:
-            typer.echo()
-            _print_table(title, rows, part, [(key, document["indices"][key]) for key in keys])
-    if document["windows"] and document["windows"]["anchors"] < document["windows"]["all"]:
-        full = document["candidates"][0]["full"]
-        typer.echo(
-            f"means over the same {document['windows']['anchors']} of {document['windows']['all']} windows"
-            + (
-                f"; the image over the whole scene: HQNR {_number(full['hqnr'], '')}"
-                if document["inputs"]["hrms"]
-                else ""
-            )
-        )
-    if document["blocks"] and document["blocks"]["skipped"]:
-        blocks = document["blocks"]
-        typer.echo(f"{blocks['judged']} blocks judged, {blocks['skipped']} left out because they touch nodata")
+def print_assessment(found: Assessment, spell: Callable[[str], str]) -> None:
+    """Print the verdict, and one table for each resolution.
+
+    Args:
+        found: The document.
+        spell: Spells the options that a text of the library names.
+    """
+    typer.echo(found.verdict.headline)
+    for reason in found.verdict.reasons:
+        typer.echo(f"  {spell(reason)}")
+    rows = found.candidates
+    _print_table("full resolution", [(row.name, row.common) for row in rows], _columns(found, _FULL))
+    _print_table("against the truth", [(row.name, row.truth) for row in rows], _columns(found, _TRUTH))
+    _print_table("one scale down (Wald)", [(row.name, row.reduced) for row in rows], _columns(found, _TRUTH))
+    blocks, windows, full = found.blocks, found.windows, rows[0].full
+    if windows is not None and windows.anchors < windows.all:
+        whole = None if full is None else full["hqnr"]
+        image = "" if found.inputs.hrms is None else f"; the image over the whole scene: HQNR {_number(whole, '')}"
+        typer.echo(f"means over the same {windows.anchors} of {windows.all} windows{image}")
+    if blocks is not None and blocks.skipped:
+        typer.echo(f"{blocks.judged} blocks judged, {blocks.skipped} left out because they touch nodata")
 
 
-def _print_table(title: str, rows: list[dict[str, Any]], part: str, columns: list[tuple[str, dict[str, Any]]]) -> None:
-    width = max(len(title), *(len(row["name"]) for row in rows)) + 2
-    heads = [f"{index['symbol']} {index['unit']}".strip() for _, index in columns]
-    typer.echo(title.ljust(width) + "".join(head.rjust(max(len(head) + 2, 9)) for head in heads))
-    for row in rows:
-        cells = [
-            _number(row[part][key], index["unit"]).rjust(max(len(head) + 2, 9))
-            for (key, index), head in zip(columns, heads, strict=True)
-        ]
-        typer.echo(row["name"].ljust(width) + "".join(cells))
+def _columns(found: Assessment, keys: Sequence[str]) -> dict[str, IndexRecord]:
+    return {key: found.indices[key] for key in keys}
+
+
+def _print_table(title: str, judged: Sequence[tuple[str, Indices | None]], columns: dict[str, IndexRecord]) -> None:
+    """Print a table of those who were judged; nothing where nobody was."""
+    rows = [(name, values) for name, values in judged if values is not None]
+    if not rows:
+        return
+    width = max(len(title), *(len(name) for name, _ in rows)) + 2
+    heads = {key: f"{index.symbol} {index.unit}".strip() for key, index in columns.items()}
+    sides = {key: max(len(head) + 2, 9) for key, head in heads.items()}
+    typer.echo()
+    typer.echo(title.ljust(width) + "".join(head.rjust(sides[key]) for key, head in heads.items()))
+    for name, values in rows:
+        cells = (_number(values[key], index.unit).rjust(sides[key]) for key, index in columns.items())
+        typer.echo(name.ljust(width) + "".join(cells))
 
 
 def _number(value: float | None, unit: str) -> str:

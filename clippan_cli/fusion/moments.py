@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,19 @@ from torch import Tensor
 from clippan_cli.base.geometry import Box
 from clippan_cli.physics.operators import Operators, blur, curvature, octaves
 from clippan_cli.physics.pixels import Pixels, Validity
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentsRecord:
+    """Moments as a document.
+
+    Args:
+        names: The features, without the leading constant 1.
+        sums: Sums of products of ``(1, features)``.
+    """
+
+    names: list[str]
+    sums: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -58,14 +70,15 @@ class Moments:
         at = [0] + [i for feature in features for i in self._at(feature)]
         return Moments(tuple(self.names[i - 1] for i in at[1:]), self.sums[np.ix_(at, at)])
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a document that :meth:`from_json` reads back exactly."""
-        return {"names": list(self.names), "sums": self.sums.tolist()}
+    @property
+    def record(self) -> MomentsRecord:
+        """The moments as a document; :meth:`of` reads it back exactly."""
+        return MomentsRecord(names=list(self.names), sums=self.sums.tolist())
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Moments:
-        """Read what :meth:`to_json` wrote."""
-        return cls(tuple(document["names"]), np.array(document["sums"], np.float64))
+    def of(cls, record: MomentsRecord) -> Moments:
+        """Read what :attr:`record` wrote."""
+        return cls(tuple(record.names), np.array(record.sums, np.float64))
 
 
 def feature_names(features: Sequence[str], bands: int) -> tuple[str, ...]:

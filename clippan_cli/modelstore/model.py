@@ -182,7 +182,7 @@ def save_model(
     record = ModelRecord(
         id=folder.resolve().name,
         network=name,
-        settings=all_settings(name, settings),
+        settings=as_plain(all_settings(name, settings)),
         bands=0 if made.any_bands else made.bands,
         ratios=ratios,
         weights=sum(value.numel() for value in state.values()),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
-from clippan_cli.base.documents import Plain, from_plain
+from clippan_cli.base.documents import Number, Plain, from_plain
 from clippan_cli.base.identity import Key
 from clippan_cli.supervision.prompts import Prompts
 
@@ -43,7 +43,7 @@ class TrainingRecord:
     init_sha256: str | None = None
     best_iteration: int | None = None
     skipped: int | None = None
-    held_out: dict[str, dict[str, float]] = field(default_factory=dict)
+    held_out: dict[str, dict[str, Number]] = field(default_factory=dict)
     options: dict[str, Plain] = field(default_factory=dict)
 
     @classmethod

@@ -7,6 +7,7 @@ from importlib import import_module
 from inspect import signature
 from typing import Any
 
+from clippan_cli.base.values import Setting
 from clippan_cli.errors import UsageError
 from clippan_cli.networks.network import Network
 
@@ -39,7 +40,7 @@ def network(name: str, bands: int, /, **settings: Any) -> Network:
         raise UsageError(f"{name} cannot be made with {settings}: {error}", "settings: " + ", ".join(known)) from error
 
 
-def all_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def all_settings(name: str, settings: Mapping[str, Setting]) -> dict[str, Setting]:
     """Return the settings with the defaults of those that are not given: what a model must remember."""
     known = signature(_class(name)).parameters
     return {key: settings.get(key, each.default) for key, each in known.items() if key != "bands"}

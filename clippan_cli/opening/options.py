@@ -8,7 +8,7 @@ from clippan_cli.base.options import option
 from clippan_cli.base.values import CONFIG, NODATA, SHIFT, Nodata, Register
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SceneOptions:
     """Holds what the user may say of a scene; the defaults suit an unknown one.
 

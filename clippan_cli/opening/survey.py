@@ -33,7 +33,7 @@ _EVERYWHERE = 1 << 30
 _DIGITS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Survey:
     """Holds what the samples of a scene tell.
 
@@ -80,7 +80,14 @@ def survey(pair: Pair, register: Register, workers: int) -> Survey:
     samples = tuple(window.divided(scale) for window in raw)
     measured = measure_shift(samples, pair.sampling, workers) if register != "off" else None
     shifts, notes = _decide(measured, register, pair)
-    return Survey(samples, scale, (saturation[0], saturation[1]), measured, pair.sampling.shifted(shifts), tuple(notes))
+    return Survey(
+        samples=samples,
+        scale=scale,
+        saturation=(saturation[0], saturation[1]),
+        measured=measured,
+        sampling=pair.sampling.shifted(shifts),
+        notes=tuple(notes),
+    )
 
 
 def _decide(

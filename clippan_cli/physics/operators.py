@@ -166,14 +166,14 @@ class Operators:
         rows, cols = (
             _build(
                 _Axis(
-                    kind,
-                    self.sampling.ratio[axis],
-                    phase[axis],
-                    gain,
-                    self.pan_box[axis],
-                    self.ms_box[axis],
-                    self._device,
-                    self._dtype,
+                    kind=kind,
+                    ratio=self.sampling.ratio[axis],
+                    phase=phase[axis],
+                    gain=gain,
+                    pan=self.pan_box[axis],
+                    ms=self.ms_box[axis],
+                    device=self._device,
+                    dtype=self._dtype,
                 )
             )
             for axis in (0, 1)

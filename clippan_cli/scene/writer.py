@@ -186,7 +186,7 @@ class Writer:
             with rasterio.open(self.partial, "r+", NUM_THREADS=str(self._form.threads)) as target:
                 target.build_overviews(factors, Resampling.average)
 
-    def _profile(self, height: int, width: int) -> dict[str, Any]:
+    def _profile(self, height: int, width: int) -> dict[str, object]:
         options = {
             "TILED": "YES",
             "BLOCKXSIZE": str(BLOCK),

@@ -11,6 +11,7 @@ from clippan_cli.base.files import replace_file
 from clippan_cli.base.identity import check_same
 from clippan_cli.errors import OutputError
 from clippan_cli.fusion.guard import Verdict
+from clippan_cli.fusion.moments import MomentsRecord
 from clippan_cli.sharpening.quantiser import Changes
 
 
@@ -20,14 +21,14 @@ class Header:
 
     Args:
         key: The key that a run which continues it must share.
-        moments: The statistics of the scene, as :class:`clippan_cli.fusion.moments.Moments` writes them.
+        moments: The statistics of the scene.
         method: The name of what makes the pixels.
         guard: The verdict on the model beside classical methods; None where it was not compared.
         head: The bytes of the data file before its first pixel.
     """
 
     key: dict[str, Plain]
-    moments: dict[str, Plain]
+    moments: MomentsRecord
     method: str
     guard: Verdict | None
     head: int = 0

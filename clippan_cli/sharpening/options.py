@@ -14,7 +14,7 @@ from clippan_cli.fusion.registry import DEFAULT, METHODS
 from clippan_cli.opening.options import SceneOptions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SharpenOptions:
     """Holds what the user may say of a sharpening; the defaults suit an unknown scene.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from clippan_cli.base.documents import Plain, as_plain
 from clippan_cli.base.options import identity, stated
@@ -161,12 +160,13 @@ def run_key(job: Job) -> dict[str, Plain]:
 
 def explain_job(job: Job, output: str | None) -> Explanation:
     """Say what was found, and what would be done."""
-    return Explanation(schema_version=SCHEMA_VERSION, output=output, plan=describe_plan(job), **described(job))
-
-
-def described(job: Job) -> dict[str, Any]:
-    """Return what every document of a job holds: the scene, field by field, and the options."""
-    return vars(describe_scene(job.scene)) | {"options": as_plain(stated(job.options))}
+    return Explanation(
+        schema_version=SCHEMA_VERSION,
+        output=output,
+        options=as_plain(stated(job.options)),
+        plan=describe_plan(job),
+        **vars(describe_scene(job.scene)),
+    )
 
 
 def describe_plan(job: Job) -> PlanRecord:

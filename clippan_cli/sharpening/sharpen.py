@@ -14,17 +14,19 @@ from threading import Event
 
 import numpy as np
 
-from clippan_cli.base.documents import as_json, from_plain
+from clippan_cli.base.documents import as_json, as_plain, from_plain
 from clippan_cli.base.files import replace_file
 from clippan_cli.base.identity import check_same
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import use_machine
+from clippan_cli.base.options import stated
 from clippan_cli.base.pipeline import Clock
 from clippan_cli.base.version import versions
 from clippan_cli.errors import Interrupted, OutputError
 from clippan_cli.fusion.guard import Verdict, judge
 from clippan_cli.fusion.method import Fitted, Statistics
 from clippan_cli.fusion.moments import Moments
+from clippan_cli.opening.record import describe_scene
 from clippan_cli.opening.scene import open_scene
 from clippan_cli.opening.statistics import gather
 from clippan_cli.opening.survey import common_box
@@ -43,7 +45,6 @@ from clippan_cli.sharpening.record import (
     Record,
     Timing,
     describe_plan,
-    described,
     explain_job,
     run_key,
 )
@@ -196,9 +197,7 @@ class _Making:
             self._judge(moments)
             if self._method != self._job.method.name:
                 self._writer.create({"CLIPPAN_METHOD": self._method})
-            self._journal.start(
-                Header(key=self._key, moments=moments.to_json(), method=self._method, guard=self._guard)
-            )
+            self._journal.start(Header(key=self._key, moments=moments.record, method=self._method, guard=self._guard))
         except BaseException:
             self._writer.discard()
             raise
@@ -212,7 +211,7 @@ class _Making:
         header, state = found
         self._changes, self._method, self._guard = state.counts, header.method, header.guard
         self._hears.say(f"resuming after {state.rows} of {self._job.plan.rows} rows of tiles")
-        return Moments.from_json(header.moments), state.rows
+        return Moments.of(header.moments), state.rows
 
     def _book(self, row: int) -> None:
         self._journal.note(row, self._changes)
@@ -276,5 +275,6 @@ class _Making:
                 resumed_at_row=first,
             ),
             peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            **described(job),
+            options=as_plain(stated(job.options)),
+            **vars(describe_scene(job.scene)),
         )

@@ -68,7 +68,7 @@ def _settings() -> Any:
     return option({}, "Sets a setting of the new network.", "--set", metavar="NAME=VALUE", form=SETTINGS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClipOptions:
     """What the user may say of CLIP and of how it is shown images.
 
@@ -113,7 +113,7 @@ class ClipOptions:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AdaptOptions:
     """What the user may say of an adaptation (stage I).
 
@@ -150,7 +150,7 @@ class AdaptOptions:
     resume: bool = rerun.resume()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """What the user may say of a training at full resolution (stage II).
 
@@ -221,7 +221,7 @@ class TrainOptions:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AblateOptions:
     """What the user may say of an ablation.
 
@@ -234,7 +234,7 @@ class AblateOptions:
     training: TrainOptions = field(default_factory=TrainOptions)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TuneOptions:
     """What the user may say of a tuning, one scale down.
 
@@ -267,7 +267,7 @@ class TuneOptions:
     resume: bool = rerun.resume()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PretrainOptions:
     """What the user may say of the training of a prior.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from clippan_cli.assessment import assess as module
-from clippan_cli.assessment import lattice
+from clippan_cli.assessment import ground, lattice
 from clippan_cli.assessment.assess import assess
 from clippan_cli.assessment.options import AssessOptions
+from clippan_cli.assessment.record import Assessment, CandidateRecord, WindowsRecord
 from clippan_cli.base.options import build
 from clippan_cli.errors import InputError, OutputError, UsageError
 from clippan_cli.fusion.registry import CLASSICAL
@@ -30,6 +31,7 @@ from clippan_cli.sharpening.sharpen import sharpen
 from tests.conftest import PLACE, Made, box, read, write
 
 Make = Callable[..., Made]
+_Value = TypeVar("_Value")
 
 
 def fused(scene: Made, **options: Any) -> str:
@@ -43,25 +45,34 @@ def altered(scene: Made, change: Callable[[NDArray[np.float32]], NDArray[Any]], 
     return write(scene.folder / "altered.tif", pixels.astype("float32"), PLACE, **more)
 
 
-def judged(scene: Made, image: str | None, **options: Any) -> dict[str, Any]:
+def judged(scene: Made, image: str | None, **options: Any) -> Assessment:
     return assess([scene.ms], scene.pan, image, build(AssessOptions, {"jobs": 1, **options}))
 
 
-def numbers(document: dict[str, Any], part: str = "full") -> dict[str, float]:
-    return dict(document["candidates"][0][part])
+def there(value: _Value | None) -> _Value:
+    assert value is not None
+    return value
+
+
+def part(row: CandidateRecord, name: str = "full") -> dict[str, Any]:
+    return dict(getattr(row, name))
+
+
+def numbers(found: Assessment, name: str = "full") -> dict[str, Any]:
+    return part(found.candidates[0], name)
 
 
 def test_the_result_stands_between_its_anchors(make_scene: Make) -> None:
     scene = make_scene(size=64)
     document = judged(scene, fused(scene, method=CLASSICAL))
-    roles = {row["role"]: row for row in document["candidates"]}
+    roles = {row.role: row for row in document.candidates}
     assert list(roles) == ["result", "classical", "interpolation"]
-    assert roles["interpolation"]["full"]["d_lambda"] == 0
+    assert part(roles["interpolation"])["d_lambda"] == 0
     # The file is the anchor, rounded to whole numbers.
-    assert roles["result"]["full"]["hqnr"] == pytest.approx(roles["classical"]["full"]["hqnr"], abs=1e-3)
-    assert roles["result"]["full"]["d_rho"] < roles["interpolation"]["full"]["d_rho"]
-    assert document["verdict"]["grade"] == "good"
-    json.dumps(document, allow_nan=False)
+    assert part(roles["result"])["hqnr"] == pytest.approx(part(roles["classical"])["hqnr"], abs=1e-3)
+    assert part(roles["result"])["d_rho"] < part(roles["interpolation"])["d_rho"]
+    assert document.verdict.grade == "good"
+    json.dumps(asdict(document), allow_nan=False)
 
 
 def test_streaming_gives_what_the_functions_give(make_scene: Make) -> None:
@@ -98,17 +109,18 @@ def test_no_value_depends_on_the_windows(ratio: float, make_scene: Make, monkeyp
     whole = judged(scene, image, reference=image)
     monkeypatch.setattr(lattice, "SIDES", (96,))
     cut = judged(scene, image, reference=image)
-    assert cut["windows"]["all"] > whole["windows"]["all"]
-    assert cut["blocks"] == whole["blocks"]
-    for row, other in zip(whole["candidates"], cut["candidates"], strict=True):
-        for part in ("full", "truth"):
-            for key, value in row[part].items():
+    assert there(cut.windows).all > there(whole.windows).all
+    assert cut.blocks == whole.blocks
+    for row, other in zip(whole.candidates, cut.candidates, strict=True):
+        for name in ("full", "truth"):
+            for key, value in part(row, name).items():
+                ours = part(other, name)[key]
                 if value is None:
-                    assert other[part][key] is None, key
+                    assert ours is None, key
                 elif key == "mpsnr":
-                    assert other[part][key] == pytest.approx(value, abs=0.05)
+                    assert ours == pytest.approx(value, abs=0.05)
                 else:
-                    assert other[part][key] == pytest.approx(value, abs=3e-5), (row["role"], key)
+                    assert ours == pytest.approx(value, abs=3e-5), (row.role, key)
 
 
 def test_against_a_truth(make_scene: Make) -> None:
@@ -117,10 +129,10 @@ def test_against_a_truth(make_scene: Make) -> None:
     reference = write(scene.folder / "truth.tif", truth, PLACE)
     image = altered(scene, lambda x: x)
     document = judged(scene, image, reference=reference)
-    edge = document["convention"]["border"]
+    edge = there(document.convention).border
     inner = (slice(None), slice(edge, -edge), slice(edge, -edge))
     ours, known = torch.from_numpy(read(image))[inner], torch.from_numpy(truth)[inner]
-    found, peak = numbers(document, "truth"), document["convention"]["peak"]
+    found, peak = numbers(document, "truth"), there(document.convention).peak
     assert peak == 1024
     expected = {
         "ergas": ergas(ours, known, 4),
@@ -132,7 +144,7 @@ def test_against_a_truth(make_scene: Make) -> None:
     }
     for key, value in expected.items():
         assert found[key] == pytest.approx(float(value), abs=2e-4), key
-    by_band = document["candidates"][0]["by_band"]
+    by_band = numbers(document, "by_band")
     assert len(by_band["ergas"]) == len(by_band["ssim"]) == len(by_band["mpsnr"]) == 4
 
 
@@ -189,8 +201,8 @@ def test_nodata_is_skipped_and_counted(make_scene: Make) -> None:
     scene = make_scene(size=96, valid=valid, nodata=0)
     document = judged(scene, fused(scene))
     # 20 MS pixels are 80 PAN pixels: three columns of blocks.
-    assert document["blocks"]["skipped"] == 3 * 12
-    assert document["blocks"]["judged"] == 9 * 12
+    assert there(document.blocks).skipped == 3 * 12
+    assert there(document.blocks).judged == 9 * 12
     spoilt = altered(scene, lambda x: np.where(x == 0, 60000, x), nodata=60000)
     again = judged(scene, spoilt)
     assert numbers(again)["hqnr"] == pytest.approx(numbers(document)["hqnr"], abs=1e-3)
@@ -201,9 +213,9 @@ def test_too_few_blocks_are_no_number(make_scene: Make) -> None:
     valid[:24, :12] = True
     scene = make_scene(size=64, valid=valid, nodata=0)
     document = judged(scene, fused(scene))
-    assert document["blocks"]["judged"] == 3
+    assert there(document.blocks).judged == 3
     assert numbers(document)["hqnr"] is None
-    assert document["verdict"]["grade"] == "unknown"
+    assert document.verdict.grade == "unknown"
 
 
 def test_a_single_band_has_no_spectral_angle(make_scene: Make) -> None:
@@ -218,21 +230,21 @@ def test_a_single_band_has_no_spectral_angle(make_scene: Make) -> None:
 def test_methods_are_compared_at_both_resolutions(make_scene: Make) -> None:
     scene = make_scene(size=96)
     document = judged(scene, None, compare=("gsa", "exp", "brovey"), consistency=1)
-    rows = {row["name"]: row for row in document["candidates"]}
+    rows = {row.name: row for row in document.candidates}
     assert list(rows) == ["gsa + 1 BP", "brovey + 1 BP", f"{CLASSICAL} + 2 BP", "exp"]
     for row in rows.values():
-        assert row["full"]["hqnr"] is not None
-        assert row["reduced"]["ergas"] is not None
-    assert rows["gsa + 1 BP"]["reduced"]["ergas"] < rows["exp"]["reduced"]["ergas"]
-    assert "suits this scene best" in document["verdict"]["headline"]
+        assert part(row)["hqnr"] is not None
+        assert part(row, "reduced")["ergas"] is not None
+    assert part(rows["gsa + 1 BP"], "reduced")["ergas"] < part(rows["exp"], "reduced")["ergas"]
+    assert "suits this scene best" in document.verdict.headline
 
 
 def test_one_scale_down_only(make_scene: Make) -> None:
     scene = make_scene(size=96)
     document = judged(scene, None, compare=("gsa",), reduced=True)
-    assert document["candidates"][0]["reduced"]["q2n"] > 0.5
-    assert "full" not in document["candidates"][0]
-    assert document["convention"] is None
+    assert numbers(document, "reduced")["q2n"] > 0.5
+    assert document.candidates[0].full is None
+    assert document.convention is None
 
 
 def test_reduced_resolution_knows_gaps(make_scene: Make) -> None:
@@ -242,9 +254,9 @@ def test_reduced_resolution_knows_gaps(make_scene: Make) -> None:
     first = judged(whole, None, compare=("gsa",), reduced=True)
     holed = make_scene(size=96, valid=valid, nodata=0)
     second = judged(holed, None, compare=("gsa",), reduced=True)
-    assert second["reduced"]["pixels"] < first["reduced"]["pixels"]
-    found = second["candidates"][0]["reduced"]["ergas"]
-    assert found == pytest.approx(first["candidates"][0]["reduced"]["ergas"], rel=0.3)
+    assert there(second.reduced).pixels < there(first.reduced).pixels
+    found = numbers(second, "reduced")["ergas"]
+    assert found == pytest.approx(numbers(first, "reduced")["ergas"], rel=0.3)
 
 
 def test_a_crop_of_pans_grid_is_judged_there(make_scene: Make) -> None:
@@ -252,8 +264,8 @@ def test_a_crop_of_pans_grid_is_judged_there(make_scene: Make) -> None:
     pixels = read(fused(scene))
     crop = write(scene.folder / "crop.tif", pixels[:, 100:260, 64:300], PLACE @ rasterio.Affine.translation(64, 100))
     document = judged(scene, crop)
-    assert document["blocks"]["judged"] + document["blocks"]["skipped"] == 5 * 7
-    assert document["blocks"]["skipped"] == 0
+    assert there(document.blocks).judged + there(document.blocks).skipped == 5 * 7
+    assert there(document.blocks).skipped == 0
     assert numbers(document)["r_ergas"] < 3
 
 
@@ -261,8 +273,8 @@ def test_some_bands(make_scene: Make) -> None:
     scene = make_scene(size=64)
     image = fused(scene, bands=(3, 1))
     document = judged(scene, image, bands=(3, 1))
-    assert document["bands"] == ["band 3", "band 1"]
-    assert len(document["candidates"][0]["by_band"]["r_ergas"]) == 2
+    assert document.bands == ("band 3", "band 1")
+    assert len(numbers(document, "by_band")["r_ergas"]) == 2
     swapped = judged(scene, image, bands=(1, 3))
     assert numbers(swapped)["r_ergas"] > 2 * numbers(document)["r_ergas"]
     with pytest.raises(InputError, match="has 2 bands, MS has 4"):
@@ -326,18 +338,18 @@ def test_anchors_are_judged_on_a_sample_of_a_large_scene(make_scene: Make, monke
     scene = make_scene(size=128)
     image = fused(scene, method=CLASSICAL)
     monkeypatch.setattr(lattice, "SIDES", (128,))
-    monkeypatch.setattr(module, "ANCHOR_PIXELS", 4 * 128**2)
+    monkeypatch.setattr(ground, "ANCHOR_PIXELS", 4 * 128**2)
     document = judged(scene, image)
-    assert document["windows"] == {"all": 16, "anchors": 4}
-    result, classical, _ = document["candidates"]
-    assert result["common"]["hqnr"] == pytest.approx(classical["common"]["hqnr"], abs=2e-3)
-    assert result["common"] != result["full"]
+    assert document.windows == WindowsRecord(all=16, anchors=4)
+    result, classical, _ = document.candidates
+    assert part(result, "common")["hqnr"] == pytest.approx(part(classical, "common")["hqnr"], abs=2e-3)
+    assert part(result, "common") != part(result)
 
 
 def test_clipping_is_reported(make_scene: Make) -> None:
     scene = make_scene(size=64, dtype="uint8", peak=250)
     image = write(scene.folder / "hot.tif", np.clip(read(fused(scene)) * 1.7, 0, 255).astype("uint8"), PLACE)
-    assert any("highest value of uint8: clipped" in text for text in judged(scene, image)["warnings"])
+    assert any("highest value of uint8: clipped" in text for text in judged(scene, image).warnings)
 
 
 def test_maps_lie_where_the_image_lies(make_scene: Make, tmp_path: Path) -> None:
@@ -345,7 +357,7 @@ def test_maps_lie_where_the_image_lies(make_scene: Make, tmp_path: Path) -> None
     valid[:, :20] = False
     scene = make_scene(size=96, valid=valid, nodata=0)
     document = judged(scene, fused(scene), maps=str(tmp_path / "maps"))
-    assert {Path(path).name for path in document["maps"]} == {"d_s.tif", "d_lambda.tif", "spectral.tif"}
+    assert {Path(path).name for path in there(document.maps)} == {"d_s.tif", "d_lambda.tif", "spectral.tif"}
     with rasterio.open(tmp_path / "maps" / "d_s.tif") as source, rasterio.open(scene.out) as image:
         values = source.read(1)
         assert source.crs == image.crs
@@ -361,11 +373,11 @@ def test_reordered_bands_are_judged_in_their_order(make_scene: Make) -> None:
     scene = make_scene(size=64)
     straight = judged(scene, fused(scene))
     turned = judged(scene, fused(scene, bands=(4, 3, 2, 1)), bands=(4, 3, 2, 1))
-    for row, other in zip(straight["candidates"], turned["candidates"], strict=True):
-        assert other["full"]["r_ergas"] == pytest.approx(row["full"]["r_ergas"], rel=1e-3)
+    for row, other in zip(straight.candidates, turned.candidates, strict=True):
+        assert part(other)["r_ergas"] == pytest.approx(part(row)["r_ergas"], rel=1e-3)
     wrong = judged(scene, fused(scene, bands=(4, 3, 2, 1)))
     assert numbers(wrong)["r_ergas"] > 5 * numbers(straight)["r_ergas"]
-    assert wrong["verdict"]["grade"] != "good"
+    assert wrong.verdict.grade != "good"
 
 
 def test_saturated_clouds_are_no_error(make_scene: Make) -> None:
@@ -386,10 +398,10 @@ def test_a_dead_band_spoils_nothing(make_scene: Make) -> None:
     with rasterio.open(scene.ms, "r+") as target:
         target.write(np.zeros((64, 64), "uint16"), 4)
     document = judged(scene, fused(scene))
-    json.dumps(document, allow_nan=False)
+    json.dumps(asdict(document), allow_nan=False)
     assert numbers(document)["r_ergas"] < 2
     assert numbers(document)["hqnr"] > 0.5
-    assert document["candidates"][0]["by_band"]["r_ergas"][3] is None
+    assert numbers(document, "by_band")["r_ergas"][3] is None
     assert (read(scene.out)[3] == 0).all()
 
 
@@ -399,10 +411,10 @@ def test_anchors_are_judged_where_there_are_data(make_scene: Make, monkeypatch: 
     scene = make_scene(size=160, valid=valid, nodata=0)
     image = fused(scene)
     monkeypatch.setattr(lattice, "SIDES", (128,))
-    monkeypatch.setattr(module, "ANCHOR_PIXELS", 2 * 128**2)
+    monkeypatch.setattr(ground, "ANCHOR_PIXELS", 2 * 128**2)
     document = judged(scene, image)
-    assert document["windows"]["anchors"] < document["windows"]["all"]
-    assert document["candidates"][1]["common"]["hqnr"] is not None
+    assert there(document.windows).anchors < there(document.windows).all
+    assert part(document.candidates[1], "common")["hqnr"] is not None
 
 
 @pytest.mark.parametrize("report", ["ms.tif", "hrms.tif", "truth.tif"])
@@ -427,8 +439,8 @@ def test_one_scale_down_has_its_own_truth(make_scene: Make, tmp_path: Path) -> N
 def test_too_small_for_one_scale_down(make_scene: Make) -> None:
     scene = make_scene(size=48)
     document = judged(scene, None, compare=("gsa",))
-    assert document["candidates"][0]["full"]["hqnr"] is not None
-    assert any("48 × 48 px is too small" in text for text in document["warnings"])
+    assert numbers(document)["hqnr"] is not None
+    assert any("48 × 48 px is too small" in text for text in document.warnings)
     with pytest.raises(InputError, match="one scale down: MS of 48 × 48 px is too small"):
         judged(scene, None, compare=("gsa",), reduced=True)
 
@@ -437,16 +449,16 @@ def test_an_image_named_like_an_anchor(make_scene: Make) -> None:
     scene = make_scene(size=64)
     image = Path(fused(scene)).rename(scene.folder / "exp")
     document = judged(scene, str(image))
-    assert [row["name"] for row in document["candidates"]][::2] == ["exp (the image)", "exp"]
-    assert document["candidates"][0]["full"]["d_lambda"] > 0
+    assert [row.name for row in document.candidates][::2] == ["exp (the image)", "exp"]
+    assert numbers(document)["d_lambda"] > 0
 
 
 def test_the_truth_has_the_last_word(make_scene: Make) -> None:
     scene = make_scene(size=64)
     truth = write(scene.folder / "truth.tif", scene.truth.astype("float32"), PLACE)
-    assert judged(scene, truth, reference=truth)["verdict"]["grade"] == "good"
+    assert judged(scene, truth, reference=truth).verdict.grade == "good"
     spoilt = altered(scene, lambda x: x * 1.3)
-    assert judged(scene, spoilt, reference=truth)["verdict"]["headline"] == "Farther from the truth than interpolation"
+    assert judged(scene, spoilt, reference=truth).verdict.headline == "Farther from the truth than interpolation"
     with pytest.raises(InputError, match="the reference is in another unit"):
         judged(scene, spoilt, reference=write(scene.folder / "t.tif", (scene.truth / 1e4).astype("float32"), PLACE))
 
@@ -456,7 +468,7 @@ def test_pan_of_another_place_is_suspected(make_scene: Make) -> None:
     with rasterio.open(scene.pan, "r+") as target:
         target.write(np.random.default_rng(0).integers(1, 1000, (1, 256, 256)).astype("uint16"))
     document = judged(scene, fused(scene, register="off"), register="off")
-    assert document["verdict"]["headline"] == "PAN and MS show no common detail: do they belong together?"
+    assert document.verdict.headline == "PAN and MS show no common detail: do they belong together?"
 
 
 def test_dlpan_leaves_out_what_invalid_pixels_reach(make_scene: Make) -> None:
@@ -490,7 +502,7 @@ def test_a_crop_far_from_the_samples_is_in_the_same_unit(make_scene: Make) -> No
             target.write(pixels)
     pixels = read(fused(scene))
     crop = write(scene.folder / "crop.tif", pixels[:, 500:600, 500:620], PLACE @ rasterio.Affine.translation(500, 500))
-    assert judged(scene, crop)["blocks"]["judged"] > 0
+    assert there(judged(scene, crop).blocks).judged > 0
 
 
 def test_judging_first_leaves_gradients_to_others(make_scene: Make) -> None:

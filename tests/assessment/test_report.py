@@ -87,6 +87,7 @@ def test_the_page_says_what_matters(page: tuple[str, Page]) -> None:
     text, _ = page
     for words in ("HQNR", "best classical", "interpolation", "touch nodata", "registration", "rewards doing nothing"):
         assert words in text, words
+    assert "--sensor names it" in text
     for version in ("clippan ", "torch ", "gdal "):
         assert version in text, version
 

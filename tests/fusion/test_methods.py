@@ -96,7 +96,7 @@ def test_moments_of_parts_add_up(scene: Scene) -> None:
     total = merge(parts)
     assert total.count == SIZE * SIZE
     np.testing.assert_allclose(total.sums, scene.moments.sums, rtol=1e-9)
-    again = Moments.from_json(total.to_json())
+    again = Moments.of(total.record)
     np.testing.assert_array_equal(again.sums, total.sums)
     assert again.names == total.names
 

@@ -13,6 +13,7 @@ from rasterio.rpc import RPC
 
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import OutputError
+from clippan_cli.fusion.moments import MomentsRecord
 from clippan_cli.scene.grid import Grid
 from clippan_cli.scene.raster import Band
 from clippan_cli.scene.writer import Format, Meaning, Writer
@@ -86,7 +87,7 @@ def test_bytes_do_not_depend_on_an_interruption(tmp_path: Path, options: dict[st
         writer = Writer(tmp_path / f"{name}.tif", form(options=options, mask=mask), Meaning(GRID, BANDS, {}, None))
         writer.create()
         journal = Journal(writer.partial)
-        journal.start(Header(key={"a": 1}, moments={}, method="exp", guard=None))
+        journal.start(Header(key={"a": 1}, moments=MomentsRecord(names=[], sums=[]), method="exp", guard=None))
         fill(writer, pixels, (0,))
         journal.note(0, Changes(clipped=3))
         if name == "broken":

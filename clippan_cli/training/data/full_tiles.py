@@ -39,7 +39,7 @@ class RawTile(NamedTuple):
     lost: tuple[tuple[int, str], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tiles(Pairs):
     """A batch of tiles.
 
@@ -106,10 +106,10 @@ def assemble(sites: Sequence[Site], raws: Sequence[RawTile], device: torch.devic
         operators.up(ms.flatten(0, 1)).view(*ms.shape[:2], *pan.shape[2:]),
         as_context(traits, low, max(chosen[0].sampling.ratio)),
         operators,
-        chosen,
-        tuple((raw.ms_box, raw.pan_box) for raw in raws),
-        torch.stack([site.low for site in chosen]).to(device),
-        torch.stack([site.high for site in chosen]).to(device),
+        sites=chosen,
+        boxes=tuple((raw.ms_box, raw.pan_box) for raw in raws),
+        low=torch.stack([site.low for site in chosen]).to(device),
+        high=torch.stack([site.high for site in chosen]).to(device),
     )
 
 

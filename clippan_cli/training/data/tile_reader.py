@@ -110,7 +110,7 @@ class TileReader(Dataset[RawTile | Unreadable]):
             window = read_window(pair, ms_box, pan_box)
             if window.valid:
                 known = window.divided(site.scale)
-                return RawTile(index, ms_box, pan_box, known.ms.values, known.pan.values)
+                return RawTile(site=index, ms_box=ms_box, pan_box=pan_box, ms=known.ms.values, pan=known.pan.values)
         return None
 
     def _pair(self, index: int) -> Pair:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from clippan_cli.training.data import procedural as procedural_module
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.procedural import _ELLIPSE, _shadow, _Shape, procedural
 
@@ -41,3 +42,41 @@ def test_a_shadow_takes_of_each_band_its_share() -> None:
     torch.testing.assert_close(image[:, 32, 32], dark)
     torch.testing.assert_close(image[:, 5, 5], torch.ones(2))
     assert bool((image <= 1).all())
+
+
+def test_an_image_is_made_of_nothing_but_its_seed() -> None:
+    first, again, other = (procedural(3, 80, Draw(seed)) for seed in (4, 4, 5))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_moved_shape_covers_as_much() -> None:
+    shape = _Shape(2, 0.7, 9.0, 6.0, (40.0, 40.0))
+    here, there = shape.seen(100), shape.moved(7.0, -12.0).seen(100)
+    assert here is not None
+    assert there is not None
+    torch.testing.assert_close(here[3].sum(), there[3].sum(), rtol=1e-4, atol=0)
+    assert (there[0][0].start, there[0][1].start) == (here[0][0].start + 7, here[0][1].start - 12)
+
+
+def test_sizes_follow_the_power_law_of_natural_scenes() -> None:
+    """Of a density of r⁻³, a share of r⁻² is larger than r; the large ones come first."""
+    sizes = torch.cat([procedural_module._sizes(Draw(i)) for i in range(30)])
+    one = procedural_module._sizes(Draw(0))
+    assert bool((one.diff() <= 0).all())
+    small = sizes[sizes < 12]
+    assert float((small > 5).sum() / len(small)) == pytest.approx(
+        (5**-2 - 12**-2) / (procedural_module._SMALLEST**-2 - 12**-2), abs=0.03
+    )
+
+
+def test_spectra_are_positive_and_bounded() -> None:
+    for bands in (1, 2, 8):
+        spectra = procedural_module._spectra(bands, Draw(bands))
+        assert spectra.shape == (procedural_module._MATERIALS, bands)
+        assert 0.02 <= float(spectra.min()) <= float(spectra.max()) <= 2
+
+
+def test_textures_are_as_deep_as_asked() -> None:
+    flat, deep = (procedural_module._texture(64, 2.0, depth, Draw(0)).log() for depth in (0.1, 0.4))
+    torch.testing.assert_close(4 * flat, deep, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, OutputError, UsageError
+from clippan_cli.modelstore.model import find_model
+from clippan_cli.opening.options import SceneOptions
+from clippan_cli.training.options import TuneOptions
+from clippan_cli.training.pretrain import pretrain
+from clippan_cli.training.tune import tune
+from tests.training.conftest import SMALL, MakeScene, Put, Said, rows, same, weights
+
+pytestmark = pytest.mark.usefixtures("short_pairs")
+
+
+@pytest.mark.parametrize("way", ["full", "freeze"])
+def test_one_shot(tmp_path: Path, make_scene: MakeScene, way: str) -> None:
+    make_scene(size=96, gain=0.2)
+    (tmp_path / "scene").mkdir()
+    for name in ("ms.tif", "pan.tif"):
+        (tmp_path / name).rename(tmp_path / "scene" / name)
+    options = TuneOptions(weights=way, iterations=20, every=10)
+    record = tune([str(tmp_path / "scene")], tmp_path / "tuned", options).record
+    table = rows(tmp_path / "tuned")
+    assert float(table[-1]["validation_error"]) < float(table[0]["validation_error"]) * 1.02
+    before, after = find_model("injector-2").load().state_dict(), weights(tmp_path / "tuned")
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == ({"head"} if way == "freeze" else {"band", "pan", "entry", "traits", "blocks", "head", "basis"})
+    assert record.training.init == "injector-2"
+
+
+def test_one_shot_refuses(tmp_path: Path, make_scene: MakeScene) -> None:
+    with pytest.raises(UsageError, match="unknown way to tune 'some'"):
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions(weights="some"))
+    with pytest.raises(InputError, match="no scene in"):
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions())
+    make_scene(size=40)
+    with pytest.raises(InputError, match="too small to learn from"):
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions())
+    with pytest.raises(ClippanError, match="no method or model 'magic'"):
+        tune([str(tmp_path)], tmp_path / "m", TuneOptions(init="magic"))
+
+
+def test_crops_of_all_scenes_are_learned_from(put: Put, tmp_path: Path) -> None:
+    put("a", size=72)
+    place = put("b", size=64, seed=1)
+    said = Said()
+    record = tune([str(place)], tmp_path / "m", TuneOptions(iterations=1), said).record
+    assert record.training.sources == {"scenes": 2}
+    assert [line for line in said.lines if line.startswith("learning from")] == [
+        "learning from a: 18 × 18 px one scale down",
+        "learning from b: 16 × 16 px one scale down",
+    ]
+
+
+def test_a_tuning_that_was_stopped_ends_the_same(put: Put, tmp_path: Path) -> None:
+    place, options = [str(put("a", size=64))], TuneOptions(iterations=4, every=2)
+    tune(place, tmp_path / "whole", options)
+    said = Said(stop_at=3)
+    with pytest.raises(Interrupted, match="stopped after 3 of 4"):
+        tune(place, tmp_path / "parts", options, said, said.stop)
+    with pytest.raises(ModelError, match='another weights: "full", not "freeze"'):
+        tune(place, tmp_path / "parts", replace(options, weights="freeze", resume=True))
+    tune(place, tmp_path / "parts", replace(options, resume=True))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_options_of_the_scene_reach_the_tuning(put: Put, tmp_path: Path) -> None:
+    place = [str(put("a", size=64))]
+    made = {
+        gain: tune(place, tmp_path / f"{gain}", TuneOptions(iterations=2, scene=SceneOptions(mtf_gain=gain))).record
+        for gain in (0.2, 0.5)
+    }
+    assert not same(weights(tmp_path / "0.2"), weights(tmp_path / "0.5"))
+    assert "--mtf-gain 0.2" in (made[0.2].training.command or "")
+    with pytest.raises(UsageError, match="unknown sensor 'sputnik'"):
+        tune(place, tmp_path / "m", TuneOptions(scene=SceneOptions(sensor="sputnik")))
+
+
+def test_a_model_is_not_tuned_into_itself(put: Put, tmp_path: Path) -> None:
+    place = [str(put("a", size=64))]
+    tune(place, tmp_path / "m", TuneOptions(iterations=1))
+    with pytest.raises(UsageError, match="cannot go on from itself"):
+        tune(place, tmp_path / "m", TuneOptions(init=str(tmp_path / "m"), overwrite=True))
+    record = tune(place, tmp_path / "n", TuneOptions(init=str(tmp_path / "m"), iterations=1)).record
+    assert record.training.init == "m"
+    with pytest.raises(OutputError, match="holds a model"):
+        tune(place, tmp_path / "n", TuneOptions(iterations=1))
+
+
+def test_a_model_of_other_bands_is_not_tuned(put: Put, tmp_path: Path) -> None:
+    fixed = replace(SMALL, network="pnn", settings={"widths": (4, 4)}, bands=3, iterations=1)
+    pretrain(tmp_path / "three", fixed)
+    with pytest.raises(ModelError, match="3 bands"):
+        tune([str(put("a", size=64))], tmp_path / "m", TuneOptions(init=str(tmp_path / "three")))
+
+
+def test_a_tuning_works_in_one_process(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="clippan tune works in one process"):
+        tune([str(put("a", size=64))], tmp_path / "m")
