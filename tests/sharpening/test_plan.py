@@ -120,7 +120,7 @@ def test_the_users_tile_is_taken_or_refused(shape: tuple[int, int], size: int) -
     assert plan_tiles(box, **cost, memory=64 << 30, size=size).size == size
     with pytest.raises(ResourceError, match=f"tiles of {size} px") as found:
         plan_tiles(box, **cost, memory=1 << 20, size=size)
-    assert "smaller tiles (--tile-size)" in found.value.hint
+    assert "smaller tiles (`tile_size`)" in found.value.hint
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
