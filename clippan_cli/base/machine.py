@@ -33,7 +33,7 @@ class MachineOptions:
     memory: int = option(
         2 << 30, "Bounds the memory of the process.", metavar="SIZE", form=SIZE, variable=True, identity=False
     )
-    device: str = option("auto", "Says where to compute.", metavar="auto|cpu|cuda[:N]", variable=True)
+    device: str = option("auto", "Chooses the device that computes.", metavar="auto|cpu|cuda[:N]", variable=True)
     jobs: int = option(
         0,
         "Sets the number of threads.",
