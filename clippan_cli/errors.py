@@ -1,4 +1,4 @@
-"""The exception tree: every error carries an exit code and a hint."""
+"""Errors: each carries an exit code and a hint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What the process returns to the shell."""
+    """The number that the process returns to the shell."""
 
     OK = 0
     INTERNAL = 1
@@ -25,8 +25,8 @@ class ClippanError(Exception):
     """Something went wrong that the user can understand.
 
     Args:
-        what: One line that says what is wrong, with the numbers.
-        hint: One line that says what to do about it.
+        what: The line that says what is wrong, with the numbers.
+        hint: The line that says what to do about it.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL

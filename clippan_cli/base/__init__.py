@@ -1,1 +1,1 @@
-"""What everything stands on: geometry, options, listening, devices, memory, documents."""
+"""The ground that every room stands on: geometry, options, listening, devices, memory, documents."""

@@ -14,7 +14,7 @@ import msgspec
 _Document = TypeVar("_Document")
 
 Plain = bool | int | float | str | None | list[Any] | dict[str, Any]
-"""What JSON and TOML can hold: the value of an option, as it is written down."""
+"""A value that JSON and TOML can hold: that of an option, as it is written down."""
 
 # A float; but the schema must allow for the text that stands for it in JSON.
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def schema(kind: type[Any], title: str) -> dict[str, Any]:
     """Return the JSON schema (2020-12) of a document, described by the docstrings of its dataclasses.
 
     Args:
-        kind: The dataclass.
+        kind: The dataclass of the document.
         title: The document's name.
     """
     found: dict[str, Any] = msgspec.json.schema(kind)

@@ -10,7 +10,7 @@ class Planes(Protocol):
     """An array whose last two dimensions are rows and columns; NumPy's and torch's both are."""
 
     def __getitem__(self, index: Any, /) -> Any:
-        """Pick pixels."""
+        """Return the pixels that the index picks."""
 
 
 _Planes = TypeVar("_Planes", bound=Planes)
@@ -41,7 +41,7 @@ class Span(NamedTuple):
         return Span(self.start - by, self.stop + by)
 
     def grow(self, by: int, limit: int) -> Span:
-        """Extend by ``by`` pixels to both sides, within ``0 <= i < limit``."""
+        """Return the span with ``by`` more pixels on both sides, within ``0 <= i < limit``."""
         return self.grown(by).intersection(Span(0, limit))
 
     def middle(self, most: int) -> Span:
@@ -81,7 +81,7 @@ class Box(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width."""
+        """The height and the width."""
         return self.rows.size, self.cols.size
 
     @property
@@ -91,7 +91,7 @@ class Box(NamedTuple):
 
     @property
     def corner(self) -> tuple[int, int]:
-        """Row and column of the first pixel."""
+        """The row and the column of the first pixel."""
         return self.rows.start, self.cols.start
 
     @property
@@ -112,7 +112,7 @@ class Box(NamedTuple):
         return Box(self.rows.grown(by), self.cols.grown(by))
 
     def grow(self, by: int, shape: Sequence[int]) -> Box:
-        """Extend by ``by`` pixels to all sides, within an image of ``shape``."""
+        """Return the box with ``by`` more pixels on all sides, within an image of ``shape``."""
         return Box(self.rows.grow(by, shape[0]), self.cols.grow(by, shape[1]))
 
     def middle(self, most: int) -> Box:
@@ -128,11 +128,11 @@ class Box(NamedTuple):
         return Box(self.rows.hull(other.rows), self.cols.hull(other.cols))
 
     def meets(self, other: Box) -> bool:
-        """Whether both share a pixel."""
+        """Return whether both share a pixel."""
         return not self.intersection(other).empty
 
     def inside(self, other: Box) -> bool:
-        """Whether ``other`` covers all of it."""
+        """Return whether ``other`` covers all of it."""
         return self.intersection(other) == self
 
     def within(self, outer: Box) -> tuple[slice, slice]:

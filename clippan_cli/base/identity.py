@@ -9,7 +9,7 @@ from typing import Any
 from clippan_cli.errors import ClippanError
 
 Key = Mapping[str, Any]
-"""What identifies a run: options, inputs, weights and algorithms, as JSON can hold them."""
+"""The identity of a run: its options, inputs, weights and algorithms, as JSON can hold them."""
 
 
 def check_same(former: Key, now: Key, what: str, error: type[ClippanError]) -> None:
@@ -19,10 +19,10 @@ def check_same(former: Key, now: Key, what: str, error: type[ClippanError]) -> N
         former: The key that the first part wrote.
         now: The key of the part that wants to go on.
         what: The file or folder that the first part left.
-        error: What to raise.
+        error: The kind of error to raise.
 
     Raises:
-        ClippanError: The keys differ, and in what.
+        ClippanError: The keys differ; it says where.
     """
     ours = json.loads(json.dumps(now))
     apart = [

@@ -6,32 +6,32 @@ from typing import Protocol
 
 
 class Listener(Protocol):
-    """What a caller may hear while a scene is sharpened."""
+    """Hears how the work goes on."""
 
     def say(self, text: str) -> None:
-        """A line for people."""
+        """Hear a line for people."""
 
     def warn(self, text: str) -> None:
-        """A line that people should read."""
+        """Hear a line that people should read."""
 
     def begin(self, what: str, total: int) -> None:
-        """A part of the work begins, of so many pixels."""
+        """Hear that a part of the work begins, of so many pixels."""
 
     def advance(self, pixels: int) -> None:
-        """Pixels of that part are done."""
+        """Hear that pixels of that part are done."""
 
 
 class Deaf:
-    """A listener that does nothing."""
+    """Hears nothing."""
 
     def say(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def warn(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def begin(self, what: str, total: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, pixels: int) -> None:
-        """Nothing."""
+        """Do nothing."""

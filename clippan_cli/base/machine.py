@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     import torch
 
 CACHE = 128 << 20
-"""Bytes that GDAL's block cache usually takes."""
+"""The bytes that GDAL's block cache usually takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MachineOptions:
-    """What the user may say of the machine.
+    """Holds what the user may say of the machine.
 
     Args:
-        memory: Bytes that the process may take.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …
-        jobs: Threads; 0 for all processors.
+        memory: The bytes that the process may take.
+        device: The device's name: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …
+        jobs: The number of threads; 0 for all processors.
     """
 
     memory: int = option(
         2 << 30, "Bounds the memory of the process.", metavar="SIZE", form=SIZE, variable=True, identity=False
     )
-    device: str = option("auto", "Says where to compute.", metavar="auto|cpu|cuda[:N]", variable=True)
+    device: str = option("auto", "Chooses the device that computes.", metavar="auto|cpu|cuda[:N]", variable=True)
     jobs: int = option(
         0,
         "Sets the number of threads.",
@@ -48,13 +48,13 @@ class MachineOptions:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run has at hand.
+    """Holds what a run computes with.
 
     Args:
-        device: Where it computes.
-        workers: Tiles or windows that are computed at once.
-        memory: Keeps the process below its bound.
-        cache: Bytes of GDAL's block cache.
+        device: The device that computes.
+        workers: The number of tiles or windows that are computed at once.
+        memory: The guard that keeps the process below its bound.
+        cache: The bytes of GDAL's block cache.
     """
 
     device: torch.device
@@ -68,8 +68,8 @@ def use_machine(options: MachineOptions, cache: int = CACHE) -> Iterator[Machine
     """Take the machine for a run whose workers are threads; what is changed in the process is undone on leaving.
 
     Args:
-        options: What the user said.
-        cache: Bytes of GDAL's block cache.
+        options: What the user says of the machine.
+        cache: The bytes of GDAL's block cache.
 
     Raises:
         ResourceError: There is no such device.

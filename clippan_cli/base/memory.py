@@ -23,8 +23,8 @@ class Memory:
     handed back whenever the process comes near its bound. On leaving, glibc goes on with its documented defaults.
 
     Args:
-        bound: Bytes that the process may take.
-        cache: Bytes of them that a cache larger than usual holds for good.
+        bound: The bytes that the process may take.
+        cache: The bytes of them that a cache larger than usual holds for good.
     """
 
     def __init__(self, bound: int, cache: int = 0) -> None:

@@ -26,13 +26,13 @@ _NAMED = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What is said of an option beside its type and its default.
+    """Says of an option what its type and its default do not.
 
     Args:
         help: A sentence that says what the option does.
         flags: The flags that set it; none for the field's own name, as ``--own-name``.
-        metavar: What stands for its value in the help; None for the type's name.
-        form: How its value is written as a text; None where the command line knows the type by itself.
+        metavar: The word that stands for its value in the help; None for the type's name.
+        form: The form of its value as a text; None where the command line knows the type by itself.
         least: The smallest number allowed.
         most: The largest number allowed.
         variable: Whether ``CLIPPAN_<FLAG>`` in the environment sets it.
@@ -57,10 +57,10 @@ def option(default: Any, help: str, *flags: str, **more: Any) -> Any:  # noqa: A
     """State an option as a field of a dataclass; see :class:`Option`.
 
     Args:
-        default: Its value where nothing is said; a dictionary is copied for each owner.
+        default: The value where nothing is said; a dictionary is copied for each owner.
         help: A sentence that says what the option does.
         flags: The flags that set it; none for the field's own name.
-        more: The rest of :class:`Option`.
+        more: Further fields of :class:`Option`.
     """
     stated = {_OPTION: Option(help=help, flags=flags, **more)}
     if isinstance(default, dict):
@@ -70,13 +70,13 @@ def option(default: Any, help: str, *flags: str, **more: Any) -> Any:  # noqa: A
 
 @dataclass(frozen=True)
 class Entry:
-    """An option as its dataclass states it.
+    """Holds an option as its dataclass states it.
 
     Args:
-        path: The fields that lead to it, itself last.
-        kind: Its type.
-        default: Its value where nothing is said.
-        option: The rest.
+        path: The names of the fields that lead to it, its own last.
+        kind: The type of its value.
+        default: The value where nothing is said.
+        option: All else that is said of it.
     """
 
     path: tuple[str, ...]
@@ -91,7 +91,7 @@ class Entry:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """All that the command line takes for it; a boolean that is on by default can be switched off."""
+        """The flags that set it; a boolean that is on by default can be switched off."""
         long = f"--{self.key.replace('_', '-')}"
         return self.option.flags or ((f"{long}/--no-{long[2:]}" if self.default is True else long),)
 
@@ -102,7 +102,7 @@ class Entry:
 
     @property
     def variable(self) -> str | None:
-        """The variable of the environment that sets it."""
+        """The variable of the environment that sets it; None where none does."""
         longest = max((flag.split("/")[0] for flag in self.flags), key=len)
         return f"CLIPPAN_{longest.lstrip('-').replace('-', '_').upper()}" if self.option.variable else None
 
@@ -113,7 +113,7 @@ class Entry:
         return stated.identity if stated.repeated is None else stated.repeated
 
     def value(self, options: Any) -> Any:
-        """Look it up in an instance of its dataclass."""
+        """Return its value in an instance of its dataclass."""
         for name in self.path:
             options = getattr(options, name)
         return options
@@ -139,7 +139,7 @@ def entries(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Entry]:
             yield from entries(hints[field.name], here)
 
 
-def build(kind: type[_Options], values: Mapping[str, Any], path: tuple[str, ...] = ()) -> _Options:
+def build(kind: type[_Options], values: Mapping[str, Any]) -> _Options:
     """Make a dataclass of options from values by their keys; what is not named keeps its default."""
     made = {}
     hints = get_type_hints(kind)
@@ -148,7 +148,7 @@ def build(kind: type[_Options], values: Mapping[str, Any], path: tuple[str, ...]
             if field.name in values:
                 made[field.name] = values[field.name]
         elif dataclasses.is_dataclass(hints[field.name]):
-            made[field.name] = build(hints[field.name], values, (*path, field.name))
+            made[field.name] = build(hints[field.name], values)
     return kind(**made)
 
 
@@ -163,11 +163,11 @@ def identity(options: Any) -> dict[str, Any]:
 
 
 def spelled(options: Any, *left_out: str) -> list[str]:
-    """Return the words that repeat these options on a command line: those that are not the default's.
+    """Return the words that repeat options on a command line: those whose value is not the default.
 
     Args:
         options: An instance of a dataclass of options.
-        left_out: Keys that are not to be repeated.
+        left_out: The keys of options that are not repeated.
     """
     words: list[str] = []
     for entry in entries(type(options)):
@@ -189,8 +189,8 @@ def spell(text: str, *kinds: type[Any]) -> str:
     """Replace the keys of options in a text by the flags that set them.
 
     Args:
-        text: Of the library, keys between backticks.
-        kinds: Dataclasses of options; those of the first come first. What none of them knows is spelled by its name.
+        text: A text of the library, keys between backticks.
+        kinds: The dataclasses of options, the first before the others. A key that none knows is spelled by its name.
     """
     flags = {entry.key: entry.flag for kind in reversed(kinds) for entry in entries(kind)}
 

@@ -1,4 +1,4 @@
-"""Reading, computing and writing at the same time, results in order."""
+"""A pipeline that reads, computes and writes at the same time, results in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Out = TypeVar("_Out")
 
 @dataclass
 class Clock:
-    """Seconds spent in each part of the work, summed over threads."""
+    """Counts the seconds spent in each part of the work, summed over threads."""
 
     read: float = 0.0
     compute: float = 0.0
@@ -27,7 +27,7 @@ class Clock:
     def __post_init__(self) -> None:
         self._lock = Lock()
 
-    def timed(self, part: str, call: Callable[[], _Out]) -> _Out:
+    def time(self, part: str, call: Callable[[], _Out]) -> _Out:
         """Run ``call`` and book its time."""
         start = time.perf_counter()
         try:
@@ -38,14 +38,14 @@ class Clock:
 
 
 class Pipeline(Generic[_Job, _Read, _Result]):
-    """One reader, several workers, and the caller's thread as the writer.
+    """Runs one reader, several workers, and the caller's thread as the writer.
 
     Args:
-        read: Called in one thread of its own.
-        compute: Called in the workers.
-        write: Called in the caller's thread, in the order of the jobs.
-        workers: How many compute at once.
-        clock: Where the times are booked.
+        read: The function that reads a job's input, called in one thread of its own.
+        compute: The function that computes its result, called in the workers.
+        write: The function that takes the result, called in the caller's thread, in the order of the jobs.
+        workers: The number of threads that compute at once.
+        clock: The clock that books the times.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class Pipeline(Generic[_Job, _Read, _Result]):
         with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(self._workers, "worker") as pool:
             try:
                 for job in jobs:
-                    loaded = reader.submit(self._timed_read, job)
-                    waiting.append((job, pool.submit(self._timed_compute, job, loaded)))
+                    loaded = reader.submit(self._time_read, job)
+                    waiting.append((job, pool.submit(self._time_compute, job, loaded)))
                     if len(waiting) > self._workers + 1:
                         self._finish(*waiting.popleft())
                 while waiting:
@@ -77,13 +77,13 @@ class Pipeline(Generic[_Job, _Read, _Result]):
                 reader.shutdown(cancel_futures=True)
                 raise
 
-    def _timed_read(self, job: _Job) -> _Read:
-        return self._clock.timed("read", lambda: self._read(job))
+    def _time_read(self, job: _Job) -> _Read:
+        return self._clock.time("read", lambda: self._read(job))
 
-    def _timed_compute(self, job: _Job, loaded: Future[_Read]) -> _Result:
+    def _time_compute(self, job: _Job, loaded: Future[_Read]) -> _Result:
         pixels = loaded.result()
-        return self._clock.timed("compute", lambda: self._compute(job, pixels))
+        return self._clock.time("compute", lambda: self._compute(job, pixels))
 
     def _finish(self, job: _Job, future: Future[_Result]) -> None:
         result = future.result()
-        self._clock.timed("write", lambda: self._write(job, result))
+        self._clock.time("write", lambda: self._write(job, result))

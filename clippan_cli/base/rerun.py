@@ -1,4 +1,4 @@
-"""What becomes of a product that is there already: it is replaced, continued, or left alone."""
+"""The fate of a product that is there already: it is replaced, continued, or left alone."""
 
 from __future__ import annotations
 

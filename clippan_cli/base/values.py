@@ -1,4 +1,4 @@
-"""How the value of an option is written as a text, and read back."""
+"""The forms in which values of options are written as texts, and read back."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from clippan_cli.errors import UsageError
 _Value = TypeVar("_Value")
 
 Register = str | tuple[float, float]
-"""``"auto"``, ``"off"``, or rows and columns."""
+"""A shift: ``"auto"``, ``"off"``, or rows and columns in MS pixels."""
 
 Nodata = float | str | None
-"""A value, ``"none"`` for none at all, or None where nothing is said."""
+"""A nodata value, ``"none"`` for none at all, or None where nothing is said."""
 
 Setting = int | float | str | tuple[int, ...]
-"""A setting of a network."""
+"""The value of a setting of a network."""
 
 
 @dataclass(frozen=True)
 class Form(Generic[_Value]):
-    """A kind of text.
+    """Reads and writes one kind of text.
 
     Args:
-        read: Makes a value of a text, or of a list of texts where there may be several; the first argument is the
-            option's key, for error messages.
-        spell: Makes the text again.
+        read: The function that makes a value of a text, or of a list of texts where there may be several; its first
+            argument is the option's key, for error messages.
+        spell: The function that makes the text again.
         several: Whether the option may be given more than once.
     """
 
@@ -90,19 +90,19 @@ def _read_bands(key: str, texts: list[str]) -> tuple[int, ...] | None:
     for part in ",".join(texts).split(",") if texts else ():
         match = re.fullmatch(r"\s*(\d+)(?:\.\.(\d+))?\s*", part)
         if match is None:
-            raise UsageError(f"`{key}` {part!r} is not a band", "for example -b 3,2,1 or -b 1..4")
+            raise UsageError(f"`{key}` {part!r} is not a band", f"for example `{key}=3,2,1` or `{key}=1..4`")
         chosen = range(int(match[1]), int(match[2] or match[1]) + 1)
         if not chosen:
-            raise UsageError(f"`{key}` {part!r} runs backwards", "for example -b 3,2,1 or -b 1..4")
+            raise UsageError(f"`{key}` {part!r} runs backwards", f"for example `{key}=3,2,1` or `{key}=1..4`")
         bands += chosen
     return tuple(bands) or None
 
 
 def read_pairs(key: str, texts: list[str], example: str = "NAME=VALUE") -> dict[str, str]:
-    """Read texts of the form ``KEY=VALUE``; keys become upper case.
+    """Read texts of the form ``NAME=VALUE``; names become upper case.
 
     Raises:
-        UsageError: One has no ``=``.
+        UsageError: A text has no name or no ``=``.
     """
     pairs = {}
     for text in texts:
@@ -152,31 +152,31 @@ def _spell_pairs(pairs: Mapping[str, Any]) -> str:
 
 
 SHIFT = Form(_read_shift, lambda shift: shift if isinstance(shift, str) else f"{shift[0]:g},{shift[1]:g}")
-"""``auto``, ``off``, or two numbers."""
+"""The form of a shift: ``auto``, ``off``, or two numbers."""
 
 NODATA = Form(_read_nodata, lambda value: f"{value:g}" if isinstance(value, float) else str(value))
-"""A number, ``nan``, or ``none``."""
+"""The form of a nodata value: a number, ``nan``, or ``none``."""
 
 SIZE = Form(_read_size, _spell_size)
-"""Bytes: ``2G``, ``512M`` or ``1.5GiB``."""
+"""The form of an amount of memory: ``2G``, ``512M`` or ``1.5GiB``."""
 
 THREADS = Form(_read_threads, lambda count: str(count) if count else "ALL_CPUS")
-"""A number of threads; ``ALL_CPUS`` is 0."""
+"""The form of a number of threads; ``ALL_CPUS`` is 0."""
 
 BANDS = Form(_read_bands, lambda bands: ",".join(map(str, bands or ())), several=True)
-"""Band numbers: ``3``, ``1,2,3`` and ``2..4``."""
+"""The form of band numbers: ``3``, ``1,2,3`` and ``2..4``."""
 
 CREATION = Form(lambda key, texts: read_pairs(key, texts, "COMPRESS=ZSTD"), _spell_pairs, several=True)
-"""GDAL creation options."""
+"""The form of GDAL creation options."""
 
 CONFIG = Form(lambda key, texts: read_pairs(key, texts, "GDAL_HTTP_TIMEOUT=30"), _spell_pairs, several=True)
-"""GDAL configuration options."""
+"""The form of GDAL configuration options."""
 
 WEIGHTS = Form(_read_weights, _spell_pairs, several=True)
-"""Weights of losses by their names."""
+"""The form of weights of losses by their names."""
 
 SETTINGS = Form(_read_settings, _spell_pairs, several=True)
-"""Settings of a network; numbers are numbers."""
+"""The form of settings of a network; numbers are numbers."""
 
 NAMES = Form(_read_names, ",".join)
-"""Names of methods, with commas between them."""
+"""The form of names of methods, with commas between them."""

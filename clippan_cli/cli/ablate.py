@@ -20,7 +20,7 @@ _Table = Annotated[str, typer.Argument(metavar="losses|stage1|input|prompts", he
 def ablate(call: Call, *, table: _Table, scenes: Scenes, output: Folder, options: AblateOptions) -> None:
     """Say what each part of CLIPPan is worth: train every line of a table of the paper, with several seeds.
 
-    DIR takes the table and all that is trained.
+    The folder takes the table and all that is trained.
     """
     training = options.training
     check_rerun(overwrite=training.overwrite, resume=training.resume)

@@ -12,7 +12,7 @@ from clippan_cli.training.options import AdaptOptions
 def adapt(call: Call, *, scenes: Scenes, output: Folder, options: AdaptOptions) -> None:
     """Stage I: teach CLIP what MS, PAN and a good fusion of these scenes look like.
 
-    Losses: type, scene, fusion. Prints the supervisor's folder: clippan train --supervisor DIR takes it.
+    Weighs the losses type, scene and fusion. Prints the supervisor's folder: clippan train --supervisor DIR takes it.
     """
     check_rerun(overwrite=options.overwrite, resume=options.resume)
 

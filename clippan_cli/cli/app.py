@@ -27,7 +27,7 @@ _EPILOG = (
     "5 output not written · 7 quality below the gate · 8 device or memory · 130 interrupted. "
     "Results go to stdout, everything else to stderr. "
     "Options can be set in the environment as CLIPPAN_<OPTION>, where the help of a command says so, "
-    "and in a TOML file."
+    "and in a TOML file (--config-file)."
 )
 
 app = typer.Typer(
@@ -59,22 +59,22 @@ def _version(wanted: bool) -> None:
 def group(
     context: typer.Context,
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.", show_default=False)
+        int, typer.Option("-v", "--verbose", count=True, help="Says more; -vv shows tracebacks.", show_default=False)
     ] = 0,
     quiet: Annotated[
-        int, typer.Option("-q", "--quiet", count=True, help="Say nothing but errors.", show_default=False)
+        int, typer.Option("-q", "--quiet", count=True, help="Says nothing but errors.", show_default=False)
     ] = 0,
     config_file: Annotated[
         str | None,
         typer.Option(
-            envvar="CLIPPAN_CONFIG_FILE", help="TOML file with defaults, one table per command.", metavar="FILE"
+            envvar="CLIPPAN_CONFIG_FILE", help="Names a TOML file with defaults, one table per command.", metavar="FILE"
         ),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Prints the version and exits.")
     ] = False,
 ) -> None:
-    """Options for all commands."""
+    """Take the options of all commands."""
     context.obj = verbose - quiet
     if config_file is not None:
         try:
@@ -98,5 +98,5 @@ def _defaults(path: str, commands: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line."""
     app()

@@ -1,4 +1,4 @@
-"""From a function to a command: its options are derived, its errors are spelled, its result is printed."""
+"""A function made a command: its options are derived, its errors are spelled, its result is printed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 
 from clippan_cli.base.options import Entry, build, entries, spell
-from clippan_cli.cli.console import Console, guarded, stopping
+from clippan_cli.cli.console import Console, catch_signals, report_errors
 from clippan_cli.errors import UsageError
 
 _JSON = Annotated[
@@ -26,12 +26,12 @@ _QUIET = Annotated[int, typer.Option("-q", "--quiet", count=True, help="Says not
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a command.
+    """Holds one call of a command.
 
     Args:
-        context: Typer's.
+        context: Typer's context.
         json: Whether the result is printed as JSON.
-        loudness: Below 0 only errors are said.
+        loudness: The loudness; below 0 only errors are said.
         kinds: The dataclasses of options that the command takes.
     """
 
@@ -47,7 +47,7 @@ class Call:
     @contextmanager
     def work(self) -> Iterator[tuple[Console, Event]]:
         """Talk to people, and let a signal stop the work."""
-        with self.console() as console, stopping() as stop:
+        with self.console() as console, catch_signals() as stop:
             yield console, stop
 
     def show(self, document: Any, text: str | Callable[[], None]) -> None:
@@ -69,9 +69,9 @@ class Call:
         """Refuse options that were given but would do nothing.
 
         Args:
-            keys: Of the options.
+            keys: The keys of the options.
             beside: What makes them idle.
-            why: For people.
+            why: The hint for people.
 
         Raises:
             UsageError: One of them was given.
@@ -106,7 +106,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         context, json, quiet = given.pop("context"), given.pop("json"), given.pop("quiet")
         call = Call(context, json, (context.obj or 0) - quiet, kinds)
-        with guarded(call.spell):
+        with report_errors(call.spell):
             made: dict[str, Any] = {}
             for name, group in groups.items():
                 values = {entry.key: _read(entry, given.pop(entry.key)) for entry in group}
@@ -160,7 +160,7 @@ def defaults(table: Mapping[str, Any], parameters: list[Any], where: str) -> dic
 
     Args:
         table: Values by the names of flags.
-        parameters: Of the command, as Typer made them.
+        parameters: The parameters of the command, as Typer made them.
         where: The file and the table, for an error message.
 
     Raises:

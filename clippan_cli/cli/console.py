@@ -1,4 +1,4 @@
-"""What is said on stderr: progress, notes, warnings, errors."""
+"""The talk on stderr: progress, notes, warnings, errors."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _LINE_EVERY = 30.0
 class Console:
     """Talks to people while the work goes on; hears what :class:`clippan_cli.base.listener.Listener` hears.
 
-    A bar when stderr is a terminal, a plain line every tenth or every 30 seconds when it is not.
+    It draws a bar when stderr is a terminal, and says a plain line every tenth or every 30 seconds when it is not.
 
     Args:
-        loudness: Below 0 only errors are said.
-        spell: Spells the options that a text of the library names.
+        loudness: The loudness; below 0 only errors are said.
+        spell: The function that spells the options that a text of the library names.
     """
 
     def __init__(self, loudness: int = 0, spell: Callable[[str], str] = str) -> None:
@@ -105,11 +105,11 @@ def fail(error: ClippanError, spell: Callable[[str], str] = str) -> typer.Exit:
 
 
 @contextmanager
-def guarded(spell: Callable[[str], str] = str) -> Iterator[None]:
+def report_errors(spell: Callable[[str], str] = str) -> Iterator[None]:
     """Turn every exception into one line, a hint and an exit code.
 
     Args:
-        spell: Spells the options that a text of the library names.
+        spell: The function that spells the options that a text of the library names.
     """
     try:
         yield
@@ -143,7 +143,7 @@ def _trace() -> None:
 
 
 @contextmanager
-def stopping() -> Iterator[Event]:
+def catch_signals() -> Iterator[Event]:
     """Give an event that the first SIGINT or SIGTERM sets; the second ends the process at once."""
     event = Event()
 

@@ -9,7 +9,7 @@ from clippan_cli.opening.options import SceneOptions
 
 @command
 def info(call: Call, *, inputs: Inputs = None, ms: MsFiles = None, pan: PanFile = None, options: SceneOptions) -> None:
-    """Examine how MS and PAN fit together, and what sharpen would do with them: the doctor."""
+    """Examine how MS and PAN fit together, and say what sharpen would do with them."""
     ms_files, pan_file = scene_files(inputs, ms, pan)
 
     from clippan_cli.sharpening.options import SharpenOptions

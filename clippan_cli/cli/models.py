@@ -10,9 +10,9 @@ from clippan_cli.cli.command import Call, command
 
 models = typer.Typer(help="List, show and verify the models that ship.", no_args_is_help=True)
 
-_Name = Annotated[str, typer.Argument(metavar="ID|DIR", help="Id of a shipped model, or a model's folder.")]
+_Name = Annotated[str, typer.Argument(metavar="ID|DIR", help="The id of a shipped model, or a model's folder.")]
 _Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID|DIR]…", help="Models to check; all that ship if none is given.")
+    list[str] | None, typer.Argument(metavar="ID|DIR", help="The models to check; without one, all that ship.")
 ]
 
 

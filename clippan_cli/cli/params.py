@@ -12,17 +12,20 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="MS PAN",
-        help="The multispectral and the panchromatic raster: anything GDAL opens. With --ms and --pan, none.",
+        help="The multispectral and the panchromatic raster, as GDAL opens them; --ms and --pan may stand in for them.",
         show_default=False,
     ),
 ]
 MsFiles = Annotated[
     list[str] | None,
     typer.Option(
-        "--ms", help="Names MS as several single-band files, one option each.", metavar="FILE", show_default=False
+        "--ms",
+        help="Names a single-band file of MS; give one option for each band.",
+        metavar="FILE",
+        show_default=False,
     ),
 ]
-PanFile = Annotated[str | None, typer.Option("--pan", help="Names PAN, if not given as an argument.", metavar="FILE")]
+PanFile = Annotated[str | None, typer.Option("--pan", help="Names PAN, where no argument does.", metavar="FILE")]
 Scenes = Annotated[
     list[str],
     typer.Option(

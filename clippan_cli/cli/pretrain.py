@@ -12,7 +12,7 @@ from clippan_cli.training.options import PretrainOptions
 def pretrain(call: Call, *, output: Folder, options: PretrainOptions) -> None:
     """Train a network on simulated pairs: a prior that works on sensors it has never seen.
 
-    Needs no data at all; with images and scenes it learns more. Prints the model's folder.
+    Needs no data at all; with images and scenes it learns more. Prints the new model's folder.
     """
     check_rerun(overwrite=options.overwrite, resume=options.resume)
 

@@ -20,7 +20,9 @@ _Output = Annotated[
 ]
 _Report = Annotated[
     str | None,
-    typer.Option(help="Assesses the result, and writes this HTML file.", metavar="FILE", show_default=False),
+    typer.Option(
+        help="Assesses the result, and writes the report to this HTML file.", metavar="FILE", show_default=False
+    ),
 ]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Prints the plan and does nothing.")]
 

@@ -28,8 +28,10 @@ def train(
 ) -> None:
     """Stage II: train a network on real scenes at full resolution, where CLIP says which way to go.
 
-    Losses: language, spectral, spatial, quality, structure, teacher. On several GPUs: torchrun --nproc_per_node N -m
-    clippan_cli train … Prints the new model's folder: clippan sharpen --model DIR takes it.
+    Weighs the losses language, spectral, spatial, quality, structure and teacher.
+    Prints the new model's folder: clippan sharpen --model DIR takes it.
+
+    Several GPUs share the work under torchrun --nproc_per_node N -m clippan_cli train …
     """
     if tune is not None:
         raise UsageError("`tune` is a command of its own now", f"clippan tune --scenes DIR -o DIR --weights {tune}")

@@ -1,1 +1,1 @@
-"""How MS and PAN become HRMS: every method behind one interface, all ended by back-projection."""
+"""The methods that make HRMS of MS and PAN: all behind one interface, all ended by back-projection."""

@@ -10,12 +10,12 @@ from clippan_cli.physics.sampling import Sampling
 
 
 def back_project(hrms: Tensor, tile: Tile, steps: int) -> Tensor:
-    """``out ← out + U(m - D(out))``, ``steps`` times.
+    """Repeat ``out ← out + U(m - D(out))``.
 
     Args:
-        hrms: ``(C, H, W)``; overwritten.
-        tile: Where it was fused.
-        steps: How often.
+        hrms: The fused image, ``(C, H, W)``; overwritten.
+        tile: The tile that was fused.
+        steps: The number of repetitions.
     """
     for _ in range(steps):
         hrms += tile.operators.up(residual(hrms, tile))
@@ -23,16 +23,16 @@ def back_project(hrms: Tensor, tile: Tile, steps: int) -> Tensor:
 
 
 def residual(hrms: Tensor, tile: Tile) -> Tensor:
-    """What the measured MS has and the degraded product has not: ``(C, h, w)``, 0 where nothing was measured."""
+    """Return what the degraded product lacks of the measured MS: ``(C, h, w)``, 0 where nothing was measured."""
     missing = tile.ms.values - tile.operators.down(hrms, tile.valid)
     return torch.where(tile.measured, missing, 0)
 
 
 def back_projection_halo(sampling: Sampling, steps: int) -> int:
-    """PAN pixels that ``steps`` back-projections look further."""
+    """Return how many PAN pixels further ``steps`` back-projections look."""
     return steps * (sampling.up_reach + sampling.down_reach)
 
 
 def total_halo(method: Method, sampling: Sampling, consistency: int) -> int:
-    """PAN pixels that a tile must look beyond itself."""
+    """Return how many PAN pixels a tile must look beyond itself."""
     return method.halo(sampling) + back_projection_halo(sampling, consistency) + 2

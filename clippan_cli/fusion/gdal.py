@@ -32,16 +32,16 @@ _BAND = '<SpectralBand dstBand="{0}"><SourceFilename>{1}</SourceFilename><Source
 
 
 class GdalBrovey(Method):
-    """``gdal_pansharpen`` with its default weights: every band times PAN over the mean of the bands."""
+    """Runs ``gdal_pansharpen`` with its default weights: every band times PAN over the mean of the bands."""
 
     name = "gdal-brovey"
 
     def fit(self, statistics: Statistics) -> Fitted:
-        """Nothing to fit: GDAL matches nothing."""
+        """Fit nothing, for GDAL matches nothing."""
         return _GdalBrovey(sampling=statistics.sampling)
 
     def halo(self, sampling: Sampling) -> int:
-        """GDAL's cubic, and whole MS pixels around the tile."""
+        """Add up GDAL's cubic, and whole MS pixels around the tile."""
         return sampling.up_reach + int(2 * max(sampling.ratio))
 
 

@@ -1,4 +1,4 @@
-"""Is what a network makes of a scene at least as good as what a formula makes of it?"""
+"""A guard that asks whether a network serves a scene at least as well as a formula."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _WORSE_STRUCTURE = 0.1
 
 @dataclass(frozen=True)
 class Score:
-    """How good a method is on the sample windows.
+    """Says how good a method is on the sample windows.
 
     Args:
         r_ergas: The error of the product, seen through the MTF, against the measured MS, in percent; None where it is
             not finite.
-        d_rho: 1 - local correlation with PAN; None where it is not finite.
+        d_rho: The distance 1 - local correlation with PAN; None where it is not finite.
     """
 
     r_ergas: float | None
@@ -37,12 +37,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a network stands beside formulas.
+    """Says how a network stands beside formulas.
 
     Args:
         learned: The network's score.
-        classical: The worse of the anchors, index by index.
-        reason: Why the network is not to be trusted here; None where it is.
+        classical: The worst score of the anchors, index by index.
+        reason: The reason not to trust the network here; None where there is none.
     """
 
     learned: Score
@@ -53,14 +53,14 @@ class Verdict:
 def judge(
     learned: Fitted, anchors: Sequence[Fitted], statistics: Statistics, steps: int, device: torch.device | None = None
 ) -> Verdict:
-    """Compare on a few windows, all with the same back-projections.
+    """Compare methods on a few windows, all with the same back-projections.
 
     Args:
         learned: The network.
-        anchors: Classical methods.
+        anchors: The classical methods to compare it with.
         statistics: What is known of the scene; its samples are the windows.
         steps: The number of back-projections.
-        device: Where to compute; None for where the samples are.
+        device: The device that computes; None for that of the samples.
     """
     samples, sampling = statistics.samples, statistics.sampling
     chosen = [samples[round(i)] for i in torch.linspace(0, len(samples) - 1, min(_MOST, len(samples))).tolist()]
@@ -87,7 +87,7 @@ def _reason(ours: tuple[float, float], worst: tuple[float, float]) -> str | None
 def _score(
     fitted: Fitted, samples: Sequence[Window], sampling: Sampling, steps: int, device: torch.device | None
 ) -> tuple[float, float]:
-    """R-ERGAS in percent, and D_ρ."""
+    """Return R-ERGAS in percent, and D_ρ."""
     errors, structure, pixels = 0.0, 0.0, 0
     with torch.inference_mode():
         for sample in samples:

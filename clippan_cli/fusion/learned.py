@@ -1,4 +1,4 @@
-"""Networks as fusion methods: the same to the engine as the classical ones."""
+"""Networks as fusion methods, the same to the engine as the classical ones."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from clippan_cli.physics.sampling import Sampling
 
 
 class Learned(Method):
-    """A trained network.
+    """Fuses with a trained network.
 
     Args:
-        model: Where its weights lie, checked and loaded at once.
-        device: Where tiles will be.
+        model: The model, whose weights are checked and loaded at once.
+        device: The device of the tiles to come.
 
     Raises:
         ModelError: The weights are damaged.
@@ -43,7 +43,7 @@ class Learned(Method):
         """Refuse a scene that the model was not made for.
 
         Raises:
-            ModelError: Number of bands or ratio do not fit, or tiles would not agree.
+            ModelError: The number of bands or the ratio does not fit, or tiles would not agree.
         """
         if not self.network.tile_safe:
             raise ModelError(
@@ -53,12 +53,12 @@ class Learned(Method):
         self.model.check_fit(len(sampling.gains), max(sampling.ratio))
 
     def planes(self, sampling: Sampling) -> int:
-        """Those of the network and of its inputs."""
+        """Count the planes of the network and of its inputs."""
         bands = len(sampling.gains)
         return self.network.planes(bands, max(sampling.ratio)) + 4 * (bands + 1)
 
     def halo(self, sampling: Sampling) -> int:
-        """The receptive field, and what PAN without its detail looks at."""
+        """Add up the receptive field, and what PAN without its detail looks at."""
         field = self.network.receptive_field(len(sampling.gains)) or 0
         return field + self.network.multiple + sampling.up_reach + sampling.down_reach
 
@@ -87,7 +87,7 @@ class _Learned(Fitted):
         return tile.ms_up
 
     def _seen(self, wanted: Box, whole: Box) -> Box:
-        """The pixels of a window that decide those wanted, out to the next lines of the lattice."""
+        """Return the pixels of a window that decide those wanted, out to the next lines of the lattice."""
         field, multiple = self.network.receptive_field(len(self.common.gains)), self.network.multiple
         assert field is not None
         rows, cols = (
@@ -97,7 +97,7 @@ class _Learned(Fitted):
         return Box(rows, cols).intersection(whole)
 
     def _low(self, tile: Tile) -> Tensor:
-        """PAN without detail, the same for all bands: ``(H, W)``."""
+        """Return PAN without detail, the same for all bands: ``(H, W)``."""
         whole, pan = tile.operators, tile.pan.values
         one = Operators(self.common, whole.pan_box, whole.ms_box, device=pan.device, dtype=pan.dtype)
         return one.low_pass(pan, tile.pan.valid)[0]

@@ -18,10 +18,10 @@ from clippan_cli.physics.sampling import Sampling
 
 @dataclass(frozen=True)
 class Statistics:
-    """What is known of a whole scene before its first tile is fused.
+    """Holds what is known of a whole scene before its first tile is fused.
 
     Args:
-        sampling: Where the MS bands lie on PAN's grid, registration included.
+        sampling: The place of the MS bands on PAN's grid, registration included.
         moments: First and second moments of the features that the method asks for, over the valid pixels.
         samples: Windows spread over the scene, in scene units.
     """
@@ -33,12 +33,12 @@ class Statistics:
 
 @dataclass
 class Tile:
-    """What a method sees of a scene.
+    """Holds what a method sees of a scene.
 
     Args:
-        ms: ``(C, h, w)`` in scene units, continued into invalid pixels.
-        pan: ``(H, W)`` in scene units, 0 where invalid.
-        operators: Between the two windows.
+        ms: MS in scene units, ``(C, h, w)``, continued into invalid pixels.
+        pan: PAN in scene units, ``(H, W)``, 0 where invalid.
+        operators: The operators between the two windows.
         wanted: The part of PAN's window that is used; a method may leave the rest as it likes. None for all.
     """
 
@@ -59,7 +59,7 @@ class Tile:
 
     @cached_property
     def valid(self) -> Validity:
-        """Which output pixels have data: ``(1 or C, H, W)``."""
+        """Whether each output pixel has data: ``(1 or C, H, W)``."""
         if self.ms.valid.everywhere and self.pan.valid.everywhere and self.operators.encloses_footprint:
             return EVERYWHERE
         mask = self.ms.valid.mask
@@ -68,7 +68,7 @@ class Tile:
 
     @cached_property
     def measured(self) -> Tensor:
-        """Which MS pixels are valid and see enough of the output to be compared with it: ``(1 or C, h, w)``."""
+        """Whether each MS pixel is valid and sees enough of the output to be compared with it: ``(1 or C, h, w)``."""
         known = Validity(self.operators.covered[None]) & self.ms.valid
         enough = self.valid.changed(lambda mask: self.operators.weight(mask) > LEAST_WEIGHT)
         return (known & enough).of(self.ms.values)
@@ -78,9 +78,9 @@ def make_tile(window: Window, sampling: Sampling, device: torch.device, wanted: 
     """Make a window ready for a method: MS is continued into its gaps as far as upsampling can see.
 
     Args:
-        window: In scene units.
-        sampling: Where MS lies on PAN.
-        device: Where to compute.
+        window: MS and PAN in scene units.
+        sampling: The place of MS on PAN.
+        device: The device that computes.
         wanted: The part of PAN's window that is used; None for all.
     """
     ms, pan = window.ms.to(device), window.pan.to(device)
@@ -92,7 +92,7 @@ def make_tile(window: Window, sampling: Sampling, device: torch.device, wanted: 
 
 
 class Fitted(ABC):
-    """A method that knows its scene."""
+    """Fuses the tiles of a scene that it knows."""
 
     @abstractmethod
     def fuse(self, tile: Tile) -> Tensor:
@@ -100,12 +100,12 @@ class Fitted(ABC):
 
     @property
     def parameters(self) -> dict[str, list[float]]:
-        """What was fitted, for the record; keys say what it is."""
+        """The fitted numbers for the record; keys say what they are."""
         return {}
 
 
 class Method(ABC):
-    """A way to fuse.
+    """Makes HRMS of MS and PAN, once it knows the scene.
 
     ``features`` names what :class:`Moments` must hold when :meth:`fit` is called.
     """
@@ -118,20 +118,20 @@ class Method(ABC):
         """Fit to the statistics of a whole scene."""
 
     def halo(self, sampling: Sampling) -> int:
-        """PAN pixels that an output pixel looks beyond itself: at least the reach of the upsampling."""
+        """Return how many PAN pixels an output pixel looks beyond itself: at least the reach of the upsampling."""
         return sampling.up_reach
 
     def planes(self, sampling: Sampling) -> int:
-        """Images of a tile's size, of 32-bit floats, that fusing one holds at its peak."""
+        """Return how many images of a tile's size, of 32-bit floats, fusing one holds at its peak."""
         return 7 * (len(sampling.gains) + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classical(Fitted):
-    """A fitted method that is a formula with a few numbers.
+    """Fuses by a formula with a few fitted numbers.
 
     Args:
-        values: The fitted numbers, by what they are.
+        values: The fitted numbers by their names.
     """
 
     values: dict[str, list[float]] = field(default_factory=dict)

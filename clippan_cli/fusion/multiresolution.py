@@ -20,18 +20,18 @@ _TINY = 1e-12
 
 class _Pyramid(Method):
     def halo(self, sampling: Sampling) -> int:
-        """Degradation and upsampling, one after the other."""
+        """Add up degradation and upsampling, one after the other."""
         return sampling.up_reach + sampling.down_reach
 
 
 class MtfGlpFs(_Pyramid):
-    """Generalised Laplacian pyramid, injection gains by full-scale regression (Vivone et al. 2018)."""
+    """Injects a generalised Laplacian pyramid, with gains by full-scale regression (Vivone et al. 2018)."""
 
     name = "mtf-glp-fs"
     features = ("ms", "pan_low", "lifted", "lifted_one")
 
     def fit(self, statistics: Statistics) -> Fitted:
-        """Gain of each band: cov(MS, PAN) / cov(low-passed PAN, PAN), at PAN's resolution."""
+        """Fit each band's gain: cov(MS, PAN) / cov(low-passed PAN, PAN), at PAN's resolution."""
         moments = statistics.moments
         low = np.maximum(_upsampled_covariance(moments, "pan_low"), 0) + rounding(moments.mean("pan_low"))
         gains = np.maximum(_upsampled_covariance(moments, "ms") / low, 0)
@@ -48,7 +48,7 @@ class _GlpFs(Classical):
 
 
 class MtfGlpHpmR(_Pyramid):
-    """Generalised Laplacian pyramid, modulated; PAN matched to each band by regression (Vivone et al. 2018)."""
+    """Modulates by a generalised Laplacian pyramid of PAN matched to each band by regression (Vivone et al. 2018)."""
 
     name = "mtf-glp-hpm-r"
     features = ("ms", "pan_low")
@@ -79,7 +79,7 @@ class _GlpHpmR(Classical):
 
 
 def _upsampled_covariance(moments: Moments, feature: str) -> NDArray[np.float64]:
-    """Covariance of the upsampled feature with PAN at PAN's resolution, by the adjoint of upsampling."""
+    """Return the covariance of an upsampled feature with PAN at PAN's resolution, by the adjoint of upsampling."""
     count = moments.mean("lifted_one")
     mean = np.diag(moments.product(feature, "lifted_one")) / count
     mean_pan = moments.mean("lifted") / count

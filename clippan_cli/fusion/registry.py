@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from clippan_cli.fusion.method import Method
 
 DEFAULT = "injector-2"
-"""The model that ``sharpen`` takes."""
+"""The model that ``sharpen`` takes where none is named."""
 
 CLASSICAL = "mtf-glp-hpm-r"
 """The classical method to compare with, and to fall back to."""
 
 ANCHORS = (CLASSICAL, "gsa")
-"""Classical methods that a network stands beside; the first is the one to fall back to."""
+"""The classical methods that a network stands beside; the first is the one to fall back to."""
 
 CONSISTENCY = 2
-"""Back-projections that usually end a method."""
+"""The number of back-projections that usually end a method."""
 
 METHODS = {
     "exp": "substitution:Exp",
@@ -37,14 +37,14 @@ METHODS = {
 
 
 def method(name: str, device: torch.device | str = "cpu") -> Method:
-    """The method of that name: a classical one, a shipped model by its id, or a model's folder.
+    """Return the method of a name: a classical one, a shipped model by its id, or a model's folder.
 
     Args:
-        name: What it is called.
-        device: Where a model will compute.
+        name: The method's name, the model's id or its folder.
+        device: The device on which a model will compute.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no such method.
         ModelError: The model cannot be used.
     """
     if name in METHODS:
@@ -61,7 +61,7 @@ def consistency() -> Any:
     """State the option that says how many back-projections end a method."""
     return option(
         CONSISTENCY,
-        "Sets the number of back-projections onto the measured MS; 0 for none.",
+        "Sets the number of back-projections onto the measured MS; 0 skips them.",
         least=0,
         most=20,
         variable=True,

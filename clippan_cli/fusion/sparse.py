@@ -24,7 +24,7 @@ _BATCH = 4096
 
 
 class SrD(Method):
-    """Details of each band as a sparse sum of PAN's details one scale down, carried over to PAN's scale.
+    """Writes each band's details as a sparse sum of PAN's one scale down, and carries it over to PAN's scale.
 
     The dictionary is drawn once from windows all over the scene, the patches lie on one grid for the whole scene, and
     the first atom of each is PAN's detail in the same place: so the tiles agree.
@@ -48,7 +48,7 @@ class SrD(Method):
         )
 
     def halo(self, sampling: Sampling) -> int:
-        """Patches that reach over the edge, and the filters twice."""
+        """Add up patches that reach over the edge, and the filters twice."""
         patch = math.ceil((_SIDE + _STEP) * max(sampling.ratio))
         return (
             patch + sampling.up_reach + 2 * sampling.down_reach + math.ceil(max(sampling.ratio) * sampling.down_reach)
@@ -86,7 +86,7 @@ class _SrD(Classical):
         return out
 
     def _represent(self, wanted: Tensor, own_low: Tensor, own_high: Tensor) -> Tensor:
-        """Orthogonal matching pursuit, many patches at once: their details at PAN's scale."""
+        """Match many patches at once by orthogonal pursuit; return their details at PAN's scale."""
         low, high = self.low.to(wanted), self.high.to(wanted)
         unit = F.normalize(low, dim=1)
         basis, partner = own_low[:, None], own_high[:, None]
@@ -104,7 +104,7 @@ class _SrD(Classical):
 
 
 def _solve(basis: Tensor, wanted: Tensor) -> Tensor:
-    """Least squares of each patch on its atoms, lightly damped: ``(patches, atoms)``."""
+    """Fit each patch to its atoms by least squares, lightly damped: ``(patches, atoms)``."""
     gram = basis @ basis.transpose(1, 2)
     energy = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
     damping = 1e-2 * energy[:, None, None] * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
@@ -113,7 +113,7 @@ def _solve(basis: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _pan_details(pan: Pixels, operators: Operators, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """PAN's details one scale down, ``(h, w)``, and at its own scale, ``(H, W)``; 0 where PAN is invalid."""
+    """Return PAN's details one scale down, ``(h, w)``, and at its own, ``(H, W)``; 0 where PAN is invalid."""
     low = operators.pan_down_filled(pan.values, pan.valid).mean(0, keepdim=True)
     mean = sum(sampling.gains) / len(sampling.gains)
     alone = Sampling.uniform(sampling.ratio, sampling.centre, (mean,))
@@ -122,20 +122,20 @@ def _pan_details(pan: Pixels, operators: Operators, sampling: Sampling) -> tuple
 
 
 def _places(start: int, size: int) -> list[int]:
-    """Where patches begin, within a window: the multiples of the step on the whole scene's grid."""
+    """Return where patches begin, within a window: the multiples of the step on the whole scene's grid."""
     first = -start % _STEP
     return list(range(first, size - _SIDE + 1, _STEP))
 
 
 def _low_patches(planes: Tensor, places: tuple[Sequence[int], Sequence[int]]) -> Tensor:
-    """``(C, h, w)`` to ``(C, patches, side²)``."""
+    """Cut ``(C, h, w)`` into ``(C, patches, side²)``."""
     rows, cols = places
     area = planes[:, rows[0] : rows[-1] + _SIDE, cols[0] : cols[-1] + _SIDE]
     return area.unfold(1, _SIDE, _STEP).unfold(2, _SIDE, _STEP).flatten(3).flatten(1, 2)
 
 
 def _high_starts(axis: int, places: Sequence[int], operators: Operators, sampling: Sampling) -> Tensor:
-    """The first PAN pixel of each patch, within the PAN window."""
+    """Return the first PAN pixel of each patch, within the PAN window."""
     first = operators.ms_box[axis].start + np.array(places)
     edge = sampling.centre[axis] + sampling.ratio[axis] * (first - 0.5) + 0.5
     return torch.from_numpy(np.rint(edge).astype(np.int64) - operators.pan_box[axis].start)
@@ -144,7 +144,7 @@ def _high_starts(axis: int, places: Sequence[int], operators: Operators, samplin
 def _high_index(
     places: tuple[Sequence[int], Sequence[int]], operators: Operators, sampling: Sampling
 ) -> tuple[Tensor, Tensor]:
-    """Rows and columns of every pixel of every high patch: ``(patches, pixels)`` each; they may lie outside."""
+    """Return rows and columns of each pixel of each high patch, ``(patches, pixels)``; they may lie outside."""
     sides = [math.ceil(_SIDE * ratio) for ratio in sampling.ratio]
     rows = _high_starts(0, places[0], operators, sampling)[:, None] + torch.arange(sides[0])
     cols = _high_starts(1, places[1], operators, sampling)[:, None] + torch.arange(sides[1])
@@ -165,7 +165,7 @@ def _cut(
 
 
 def _atoms(sample: Window, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """All patches of one window that are valid throughout."""
+    """Return all patches of one window that are valid throughout."""
     # With a mask the MTF is normalised where it reaches over the window's edge.
     ms, pan = sample.ms, Pixels(sample.pan.values, Validity(sample.pan.valid.of(sample.pan.values)))
     operators = Operators(sampling, sample.pan_box, sample.ms_box, dtype=ms.values.dtype)

@@ -19,12 +19,12 @@ _ROUNDING = 1e-6
 
 
 class Exp(Method):
-    """Interpolation alone: the anchor of every comparison."""
+    """Interpolates and does no more: the anchor of every comparison."""
 
     name = "exp"
 
     def fit(self, statistics: Statistics) -> Fitted:
-        """Nothing to fit."""
+        """Fit nothing."""
         return _Exp()
 
 
@@ -34,7 +34,7 @@ class _Exp(Classical):
 
 
 class Brovey(Method):
-    """Ratio to the intensity that PAN sees; its non-negative weights by least squares at MS's resolution."""
+    """Multiplies by PAN over intensity, whose non-negative weights are fitted to PAN at MS's resolution."""
 
     name = "brovey"
     features = ("ms", "pan_low")
@@ -59,7 +59,7 @@ class _Brovey(Classical):
 
 
 class Gsa(Method):
-    """Adaptive Gram-Schmidt (Aiazzi et al. 2007)."""
+    """Does adaptive Gram-Schmidt (Aiazzi et al. 2007)."""
 
     name = "gsa"
     features = ("ms", "pan_low")
@@ -86,13 +86,13 @@ class _Gsa(Classical):
 
 
 class BdsdPc(Method):
-    """Band-dependent spatial detail with physical constraints (Vivone 2019), fitted on the whole scene."""
+    """Injects band-dependent detail with physical constraints (Vivone 2019), fitted on the whole scene."""
 
     name = "bdsd-pc"
     features = ("ms", "ms_low", "pan_simulated")
 
     def fit(self, statistics: Statistics) -> Fitted:
-        """Bounded least squares one scale down: PAN's coefficient not negative, the bands' not positive."""
+        """Fit by bounded least squares one scale down: PAN's coefficient is not negative, the bands' not positive."""
         moments = statistics.moments
         bands = len(moments.mean("ms"))
         low, pan = moments.product("ms_low", "ms_low"), moments.product("ms_low", "pan_simulated")
@@ -117,7 +117,7 @@ class _BdsdPc(Classical):
 
 
 def intensity_weights(moments: Moments, lowest: float) -> tuple[NDArray[np.float64], float]:
-    """Weights (not below ``lowest``) and offset of the MS combination that comes closest to degraded PAN."""
+    """Return weights (not below ``lowest``) and offset of the MS combination that comes closest to degraded PAN."""
     target = moments.covariance("ms", "pan_low").mean(1)
     bands = len(target)
     bounds = (np.full(bands, lowest), np.full(bands, np.inf))
@@ -141,12 +141,12 @@ def bounded_least_squares(
 
 
 def rounding(mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The variance that 32-bit floats round into a constant of that mean: added, it keeps fits from noise."""
+    """Return the variance that 32-bit floats round into a constant of that mean: added, it keeps fits from noise."""
     return np.asarray((_ROUNDING * mean) ** 2 + 1e-30)
 
 
 def per_band(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    """One number a band, as ``(C, 1, 1)``."""
+    """Return one number a band as ``(C, 1, 1)``."""
     return torch.as_tensor(values).to(like)[:, None, None]
 
 

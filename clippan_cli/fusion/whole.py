@@ -1,4 +1,4 @@
-"""Fusing a small scene in memory, without tiles: for protocols at reduced resolution, and to check the engine."""
+"""A small scene fused in memory, without tiles: for protocols at reduced resolution, and to check the engine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def fuse_whole(method: Method, ms: Tensor, pan: Tensor, sampling: Sampling, cons
     """Fit and fuse at once; all pixels must be valid.
 
     Args:
-        method: Any method.
-        ms: ``(C, h, w)``.
-        pan: ``(H, W)``.
-        sampling: Where ``ms`` lies on ``pan``.
-        consistency: Back-projections at the end.
+        method: The method, not fitted yet.
+        ms: MS, ``(C, h, w)``.
+        pan: PAN, ``(H, W)``.
+        sampling: The place of ``ms`` on ``pan``.
+        consistency: The number of back-projections at the end.
 
     Returns:
-        ``(C, H, W)``.
+        HRMS, ``(C, H, W)``.
     """
     pan_box = Box.whole(pan.shape)
     ms_box = Box.whole(ms.shape)

@@ -1,4 +1,4 @@
-"""What the user may say of a scene, wherever one is opened."""
+"""The options of a scene, wherever one is opened."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from clippan_cli.base.values import CONFIG, NODATA, SHIFT, Nodata, Register
 
 @dataclass(frozen=True, kw_only=True)
 class SceneOptions:
-    """What the user may say of a scene; the defaults suit an unknown one.
+    """Holds what the user may say of a scene; the defaults suit an unknown one.
 
     Args:
-        register: ``"auto"``, ``"off"``, or a shift (row, col) in MS pixels.
+        register: The shift of MS: ``"auto"``, ``"off"``, or (row, col) in MS pixels.
         sensor: The sensor's id; None to recognise it.
         mtf_gain: One MTF gain for all bands, instead of the sensor's.
-        src_nodata: Nodata value of the inputs, ``"none"`` for all valid, None to believe the files.
+        src_nodata: The nodata value of the inputs, ``"none"`` for all valid, None to believe the files.
         warp: Whether to reproject an MS raster in another CRS.
         config: GDAL's configuration options.
     """
 
     register: Register = option(
         "auto",
-        "Measures and corrects the shift between MS and PAN, leaves it, or takes yours (rows, columns, in MS pixels).",
+        "Measures and corrects the shift between MS and PAN, leaves it, or takes yours (rows, columns in MS pixels).",
         metavar="auto|off|DY,DX",
         form=SHIFT,
         variable=True,
     )
-    sensor: str | None = option(None, "Names the sensor, if tags and names do not tell.", metavar="ID", variable=True)
+    sensor: str | None = option(None, "Names the sensor, where the files do not tell.", metavar="ID", variable=True)
     mtf_gain: float | None = option(
         None,
         "Sets the MTF gain of all bands at the MS Nyquist frequency, instead of the sensor's.",
@@ -38,7 +38,7 @@ class SceneOptions:
     )
     src_nodata: Nodata = option(
         None,
-        "Sets the nodata value of the inputs; with none, all is valid.",
+        "Sets the nodata value of the inputs; with none, all pixels are valid.",
         metavar="VALUE|nan|none",
         form=NODATA,
         variable=True,

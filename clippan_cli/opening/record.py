@@ -1,4 +1,4 @@
-"""What was found out about a scene, as a document."""
+"""A scene described, as documents."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from clippan_cli.scene.raster import Raster
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """One input file.
+    """Describes one input file.
 
     Args:
-        path: As it was given.
-        bytes: Its size; None where it is no local file.
-        modified: When it was last changed, in seconds since 1970; None where it is no local file.
+        path: The file's name as it was given.
+        bytes: The size; None where it is no local file.
+        modified: The time of its last change, in seconds since 1970; None where it is no local file.
     """
 
     path: str
@@ -29,18 +29,18 @@ class FileRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RasterRecord:
-    """One raster, MS, PAN or an image.
+    """Describes one raster: MS, PAN or an image.
 
     Args:
-        files: Where its bands lie.
-        shape: Bands, rows and columns.
-        dtype: NumPy's name of the pixel type.
+        files: The files that hold its bands.
+        shape: The numbers of bands, rows and columns.
+        dtype: The pixel type by NumPy's name.
         transform: The six numbers of its affine transform.
-        crs: Its coordinate reference system; None where it has none.
-        grid: Its grid in words.
-        bands: Its bands' names; None where a band has none.
-        nodata: Its nodata value, as a text where JSON has no such number.
-        validity: Where its validity comes from, in words.
+        crs: The coordinate reference system; None where it has none.
+        grid: The grid in words.
+        bands: The bands' names; None where a band has none.
+        nodata: The nodata value, as a text where JSON has no such number.
+        validity: The source of its validity, in words.
     """
 
     files: list[FileRecord]
@@ -56,7 +56,7 @@ class RasterRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class InputsRecord:
-    """The rasters of a scene.
+    """Describes the rasters of a scene.
 
     Args:
         ms: The multispectral raster.
@@ -71,14 +71,14 @@ class InputsRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftRecord:
-    """A measured shift.
+    """Describes a measured shift.
 
     Args:
-        row: Rows, in MS pixels.
-        col: Columns, in MS pixels.
-        spread: How far the windows disagree, in MS pixels; None where there is one window.
-        correlation: How alike MS and PAN are once it is corrected.
-        windows: The number of windows.
+        row: The rows by which MS must move, in MS pixels.
+        col: The columns by which MS must move, in MS pixels.
+        spread: The disagreement of the windows, in MS pixels; None where there is one window.
+        correlation: The correlation of the details of MS and PAN once it is corrected.
+        windows: The number of windows that voted.
     """
 
     row: float | None
@@ -90,15 +90,15 @@ class ShiftRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class GeometryRecord:
-    """How MS lies on PAN.
+    """Describes how MS lies on PAN.
 
     Args:
-        ratio: PAN pixels in an MS pixel, (row, col).
+        ratio: The number of PAN pixels in an MS pixel, (row, col).
         phase: The centre of MS pixel (0, 0) in PAN pixels as the georeference states it, (row, col).
         measured_shift: The shift of the whole image; None where it could not be measured.
         measured_band_shifts: The shift of each band.
-        phases_used: Each band's phase once shifts are corrected.
-        notes: What was measured and done, in words.
+        phases_used: The phase of each band once shifts are corrected.
+        notes: The words that say what was measured and done.
     """
 
     ratio: tuple[float, float]
@@ -111,13 +111,13 @@ class GeometryRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SensorRecord:
-    """The sensor, and the optics that were used.
+    """Describes the sensor, and the optics that were used.
 
     Args:
-        id: Its name on the command line.
-        title: Its name for people.
-        recognised_by: What named it.
-        mtf_gains: Each band's MTF gain at the MS Nyquist frequency.
+        id: The name on the command line.
+        title: The name for people.
+        recognised_by: The tag, name or option that named it.
+        mtf_gains: The MTF gain of each band at the MS Nyquist frequency.
         pan_mtf_gain: PAN's MTF gain at its own Nyquist frequency.
     """
 
@@ -130,14 +130,14 @@ class SensorRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneRecord:
-    """Everything that was found out about a scene.
+    """Holds all that was found out about a scene.
 
     Args:
-        inputs: Its rasters.
-        geometry: How they lie on each other.
-        sensor: What took it.
-        scale: DN of one scene unit.
-        warnings: What the user should know.
+        inputs: The rasters.
+        geometry: The place of MS on PAN.
+        sensor: The sensor that took it.
+        scale: The DN of one scene unit.
+        warnings: The warnings that the user should read.
     """
 
     inputs: InputsRecord
@@ -148,7 +148,7 @@ class SceneRecord:
 
 
 def describe_scene(scene: Scene) -> SceneRecord:
-    """Describe a scene."""
+    """Describe a scene, its files included."""
     pair, known = scene.pair, scene.known
     measured = known.measured
     return SceneRecord(
@@ -174,7 +174,7 @@ def describe_scene(scene: Scene) -> SceneRecord:
 
 
 def describe_raster(raster: Raster) -> RasterRecord:
-    """Describe a raster."""
+    """Describe a raster and its files."""
     validity = "mask" if raster.declares_mask else "nodata" if raster.nodata is not None else "all valid"
     if raster.collar is not None:
         validity = f"undeclared border of {raster.collar.value:g}, {raster.collar.share:.1%}"

@@ -1,4 +1,4 @@
-"""The one way to open a scene: its files, what was surveyed of it, and the machine that reads it."""
+"""The one way to open a scene: its files, its survey, and the machine that reads it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from clippan_cli.scene.pair import Pair, open_pair
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A scene, opened and understood.
+    """Holds a scene, opened and understood.
 
     Args:
         pair: MS and PAN, open for reading.
-        known: What its samples tell.
-        machine: What reads it and computes on it.
-        warnings: What the user should know of it.
+        known: The survey of its samples.
+        machine: The machine that reads it and computes on it.
+        warnings: The warnings that the user should read.
     """
 
     pair: Pair
@@ -41,7 +41,7 @@ class Scene:
 
     @property
     def sampling(self) -> Sampling:
-        """Where the MS bands lie on PAN's grid, registration included."""
+        """The place of the MS bands on PAN's grid, registration included."""
         return self.known.sampling
 
     def read(self, ms_box: Box, pan_box: Box) -> Window:
@@ -54,17 +54,17 @@ def open_scene(files: SceneFiles, options: SceneOptions, machine: Machine, hears
     """Open a scene and survey it; everything is closed again on leaving.
 
     Args:
-        files: Where MS and PAN lie.
+        files: The files of MS and PAN.
         options: What the user says of them.
-        machine: What reads and computes.
-        hears: Hears what was found, and what the user should know.
+        machine: The machine that reads and computes.
+        hears: The listener, who hears what was found, and what the user should know.
 
     Raises:
         InputError: The files cannot be one scene, or no pixel is valid in both.
         UsageError: There is no such sensor.
     """
     with ExitStack() as stack:
-        stack.enter_context(reading(options, machine.cache))
+        stack.enter_context(set_up_gdal(options, machine.cache))
         pair = stack.enter_context(open_files(files, options))
         for text in pair.warnings:
             hears.warn(text)
@@ -78,12 +78,12 @@ def open_scene(files: SceneFiles, options: SceneOptions, machine: Machine, hears
 
 
 @contextmanager
-def reading(options: SceneOptions, cache: int = CACHE) -> Iterator[None]:
-    """Set GDAL up for reading scenes.
+def set_up_gdal(options: SceneOptions, cache: int = CACHE) -> Iterator[None]:
+    """Set GDAL up for reading scenes; its settings are as before on leaving.
 
     Args:
-        options: Of them.
-        cache: Bytes of GDAL's block cache.
+        options: The options of the scenes.
+        cache: The bytes of GDAL's block cache.
     """
     settings = {"GDAL_CACHEMAX": cache, "GDAL_TIFF_INTERNAL_MASK": True, "GTIFF_FORCE_RGBA": False}
     with rasterio.Env(**{**settings, **options.config}), warnings.catch_warnings():
@@ -109,7 +109,7 @@ def open_files(files: SceneFiles, options: SceneOptions) -> Pair:
 
 
 def _remarks(pair: Pair, known: Survey) -> list[str]:
-    """Say what the survey found that the user should know."""
+    """Return what the user should know of a survey."""
     found = []
     for raster, level in ((pair.ms, known.saturation[0]), (pair.pan, known.saturation[1])):
         if math.isfinite(level):

@@ -1,4 +1,4 @@
-"""Moments of a scene, in one streaming pass."""
+"""Moments of a scene, gathered in one streaming pass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEAST_PIXELS = 64
 
 
 Advance = Callable[[int], None]
-"""Hears how many MS pixels are done."""
+"""A function that hears how many MS pixels are done."""
 
 
 def gather(
@@ -38,11 +38,11 @@ def gather(
     """Gather the moments of a scene in one streaming pass.
 
     Args:
-        scene: Which.
-        features: What the methods ask for.
-        side: PAN pixels along a block.
-        clock: Where times are booked.
-        progress: Called with the MS pixels done.
+        scene: The scene.
+        features: The names of the features that the methods ask for.
+        side: The PAN pixels along a block.
+        clock: The clock that books the times.
+        progress: The function that hears of the MS pixels done.
         cores: The MS windows to count; None for the whole common ground.
 
     Raises:
@@ -89,7 +89,7 @@ def gather(
 
 
 def _usable(tile: Tile, saturation: tuple[float, float]) -> Tensor:
-    """``(h, w)``, True where MS and all PAN pixels under its MTF are valid and not saturated."""
+    """Tell where MS and all PAN pixels under its MTF are valid and not saturated: ``(h, w)``."""
     usable = tile.operators.covered & (tile.ms.values < saturation[0]).all(0)
     usable = usable & tile.ms.valid.joint().of(usable)
     if not tile.pan.valid.everywhere or math.isfinite(saturation[1]):

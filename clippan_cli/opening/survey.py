@@ -1,4 +1,4 @@
-"""What must be known of a scene before its first tile: samples, scale, registration, statistics."""
+"""All that must be known of a scene before its statistics: samples, scale, saturation, registration."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
 
 SAMPLE_SIDE = 128
-"""MS pixels along a sample."""
+"""The MS pixels along a sample."""
 
 SMALLEST_SHIFT = 0.05
-"""MS pixels below which a measured shift is taken for noise."""
+"""The MS pixels below which a measured shift is taken for noise."""
 
 _BAND_CORRELATION = 0.65
 _FARTHEST_BAND = 0.75
@@ -35,15 +35,15 @@ _DIGITS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What the samples of a scene tell.
+    """Holds what the samples of a scene tell.
 
     Args:
         samples: Windows spread over the scene, in scene units.
-        scale: DN of one scene unit, a power of two.
-        saturation: For MS and for PAN the value in scene units at which pixels are saturated; infinite where none are.
+        scale: The DN of one scene unit, a power of two.
+        saturation: The values of MS and PAN in scene units at which pixels are saturated; infinite where none are.
         measured: The residual shift; None where it was not measured.
-        sampling: Where the MS bands lie once the shift is corrected.
-        notes: What was measured and done, for people.
+        sampling: The place of the MS bands once the shift is corrected.
+        notes: The words that say what was measured and done.
     """
 
     samples: tuple[Window, ...]
@@ -60,7 +60,7 @@ def survey(pair: Pair, register: Register, workers: int) -> Survey:
     Args:
         pair: The scene.
         register: ``"auto"``, ``"off"``, or a shift (row, col) in MS pixels.
-        workers: Threads.
+        workers: The number of threads.
 
     Raises:
         InputError: There is no valid pixel.
@@ -93,7 +93,7 @@ def survey(pair: Pair, register: Register, workers: int) -> Survey:
 def _decide(
     measured: Registration | None, register: Register, pair: Pair
 ) -> tuple[tuple[tuple[float, float], ...], list[str]]:
-    """The shift of each band, and the reasons in words."""
+    """Choose the shift of each band, and say why."""
     bands = pair.ms.count
     none = ((0.0, 0.0),) * bands
     if isinstance(register, tuple):
@@ -121,12 +121,12 @@ def _decide(
 
 
 def _rounded(shift: Shift) -> Shift:
-    """To what can be told apart: sums of threads differ in the last digit, and a resumed run must not."""
+    """Round to what can be told apart: sums of threads differ in the last digit, and a resumed run must not."""
     return replace(shift, row=round(shift.row, _DIGITS), col=round(shift.col, _DIGITS))
 
 
 def _trusted(band: Shift | None, whole: Shift) -> tuple[float, float]:
-    """A band's own shift where it follows PAN well, else that of the whole image."""
+    """Return a band's own shift where it follows PAN well, else that of the whole image."""
     if band is None or band.correlation < _BAND_CORRELATION:
         return whole.row, whole.col
     apart = math.hypot(band.row - whole.row, band.col - whole.col)
@@ -136,7 +136,7 @@ def _trusted(band: Shift | None, whole: Shift) -> tuple[float, float]:
 
 
 def _samples(pair: Pair, most: int) -> Iterator[Window]:
-    """Windows with valid pixels on a regular grid over the common ground, at most so many along a side."""
+    """Read windows with valid pixels on a regular grid over the common ground, at most so many along a side."""
     common = common_box(pair)
     reach = pair.sampling.down_reach + math.ceil((SEARCH + 1) * max(pair.sampling.ratio))
     for rows in _spread(common.rows, most):
@@ -156,7 +156,7 @@ def _spread(span: Span, most: int) -> list[Span]:
 
 
 def common_box(pair: Pair) -> Box:
-    """The MS pixels whose centres lie on PAN."""
+    """Return the MS pixels whose centres lie on PAN."""
     spans = []
     for axis, (size, whole) in enumerate(zip(pair.ms.grid.shape, pair.pan.grid.box, strict=True)):
         span = pair.sampling.centred(axis, whole, size)
@@ -166,7 +166,7 @@ def common_box(pair: Pair) -> Box:
 
 
 def _saturation(raster: Raster, windows: Sequence[Tensor]) -> float:
-    """The top value, if so many pixels hold just that that it must be a ceiling; else infinity."""
+    """Return the top value, if so many pixels hold just that that it must be a ceiling; else infinity."""
     if not raster.integer:
         return math.inf
     values = torch.cat([window.flatten() for window in windows])

@@ -1,4 +1,4 @@
-"""Reading the same window of MS and PAN."""
+"""The same window of MS and PAN, read together."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ _BLOCK = 32
 
 @dataclass(frozen=True)
 class Banded:
-    """A banded matrix, held as dense blocks of rows.
+    """Holds a banded matrix as dense blocks of rows.
 
     Args:
-        shape: Rows and columns.
-        blocks: ``(first column, dense block)`` for consecutive groups of rows.
+        shape: The number of rows and columns.
+        blocks: The matrix as ``(first column, dense block)`` for consecutive groups of rows.
     """
 
     shape: tuple[int, int]

@@ -12,10 +12,10 @@ _INTERP23 = (0.5, 0.305334091185, -0.072698593239, 0.021809577942, -0.0051927566
 
 
 def dlpan_kernel(ratio: int, gain: float, taps: int = 41) -> Tensor:
-    """The MTF kernel of DLPan 1.0: Kaiser-windowed frequency sampling, not renormalised.
+    """Return the MTF kernel of DLPan 1.0: Kaiser-windowed frequency sampling, not renormalised.
 
     Returns:
-        ``(taps, taps)`` kernel in float64.
+        The kernel, ``(taps, taps)`` in float64.
     """
     half = (taps - 1) / 2
     sigma = math.sqrt((half / ratio) ** 2 / (-2.0 * math.log(gain)))
@@ -27,7 +27,7 @@ def dlpan_kernel(ratio: int, gain: float, taps: int = 41) -> Tensor:
 
 
 def _rotated_kaiser(taps: int, beta: float) -> Tensor:
-    """A Kaiser window swept around its centre (Huang's method)."""
+    """Sweep a Kaiser window around its centre (Huang's method)."""
     position = torch.linspace(-1, 1, taps, dtype=torch.float64)
     window = torch.kaiser_window(taps, periodic=False, beta=beta, dtype=torch.float64)
     radius = torch.hypot(position[:, None], position[None, :])
@@ -41,12 +41,12 @@ def dlpan_degrade(x: Tensor, ratio: int, gains: tuple[float, ...]) -> Tensor:
     """Filter each band with its DLPan kernel and decimate at ``ratio // 2``.
 
     Args:
-        x: ``(C, H, W)`` image.
-        ratio: Integer ratio.
-        gains: MTF gain of each band at the MS Nyquist frequency.
+        x: The image, ``(C, H, W)``.
+        ratio: The ratio, an integer.
+        gains: The MTF gain of each band at the MS Nyquist frequency.
 
     Returns:
-        ``(C, H / ratio, W / ratio)``.
+        The image, ``(C, H / ratio, W / ratio)``.
     """
     return dlpan_filter(x, ratio, gains)[:, ratio // 2 :: ratio, ratio // 2 :: ratio]
 
@@ -64,7 +64,7 @@ def dlpan_filter(x: Tensor, ratio: int, gains: tuple[float, ...]) -> Tensor:
 
 
 def interp23(x: Tensor, ratio: int) -> Tensor:
-    """DLPan's 23-tap interpolation, circular at the edges: ``(C, h, w)`` to ``(C, h·ratio, w·ratio)``.
+    """Interpolate with DLPan's 23 taps, circular at the edges: ``(C, h, w)`` to ``(C, h·ratio, w·ratio)``.
 
     Raises:
         ValueError: ``ratio`` is not a power of two.
@@ -93,7 +93,7 @@ def _double(x: Tensor, dim: int, offset: int) -> Tensor:
 
 
 def imresize(x: Tensor, ratio: int) -> Tensor:
-    """MATLAB's ``imresize(x, 1 / ratio)``: antialiased bicubic, edges mirrored, ``(C, H, W)`` to the smaller size."""
+    """Do MATLAB's ``imresize(x, 1 / ratio)`` (antialiased bicubic, edges mirrored): ``(C, H, W)`` to a smaller size."""
     taps = torch.arange(-2 * ratio, 3 * ratio, dtype=torch.float64)
     weights = _cubic((taps - (ratio - 1) / 2) / ratio)
     weights = (weights / weights.sum()).to(x)
@@ -107,7 +107,7 @@ def imresize(x: Tensor, ratio: int) -> Tensor:
 
 
 def _cubic(t: Tensor) -> Tensor:
-    """Keys' cubic with a = -1/2."""
+    """Return Keys' cubic with a = -1/2."""
     t = t.abs()
     near = 1.5 * t**3 - 2.5 * t**2 + 1
     far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2

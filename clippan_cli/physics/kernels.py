@@ -13,18 +13,18 @@ from clippan_cli.physics.sampling import TRUNCATION, mtf_sigma
 
 
 def upsampling(ratio: float, phase: float, pan: Span, ms: Span, **kind: Any) -> Banded:
-    """Cubic (Keys, a = -1/2) interpolation from MS pixels to PAN pixels, edges replicated."""
+    """Return the cubic (Keys, a = -1/2) interpolation from MS pixels to PAN pixels, edges replicated."""
     return _matrix(_cubic_entries(ratio, phase, pan, ms), (pan.size, ms.size), **kind)
 
 
 def upsampling_adjoint(ratio: float, phase: float, pan: Span, ms: Span, **kind: Any) -> Banded:
-    """The transpose of :func:`upsampling`."""
+    """Return the transpose of :func:`upsampling`."""
     rows, cols, values = _cubic_entries(ratio, phase, pan, ms)
     return _matrix((cols, rows, values), (ms.size, pan.size), **kind)
 
 
 def degradation(ratio: float, phase: float, gain: float, pan: Span, ms: Span, **kind: Any) -> Banded:
-    """The sensor's MTF sampled at the centres of the MS pixels, normalised over the pixels at hand.
+    """Return the sensor's MTF sampled at the centres of the MS pixels, normalised over the pixels at hand.
 
     An MS pixel that lies beyond the span sees its nearest end.
     """

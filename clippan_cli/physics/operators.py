@@ -19,10 +19,10 @@ from clippan_cli.physics.pixels import EVERYWHERE, Validity
 from clippan_cli.physics.sampling import Sampling
 
 LEAST_WEIGHT = 0.25
-"""Share of its MTF that an MS pixel must have on valid pixels to be seen at all."""
+"""The share of its MTF that an MS pixel must have on valid pixels to be seen at all."""
 
 OCTAVE_REACH = 7
-"""Pixels that :func:`octaves` looks around."""
+"""The pixels that :func:`octaves` looks to each side."""
 
 _OCTAVES = (0.8, 1.6)
 _CURVATURE = 0.8
@@ -33,7 +33,7 @@ _Key = TypeVar("_Key")
 
 
 class _Axis(NamedTuple):
-    """What determines the matrix of one axis."""
+    """Holds all that determines the matrix of one axis."""
 
     kind: Callable[..., Banded]
     ratio: float
@@ -54,12 +54,12 @@ def _build(axis: _Axis) -> Banded:
 
 
 class Operators:
-    """The linear operators between an MS window and a PAN window of one scene.
+    """Applies the linear operators between an MS window and a PAN window of one scene.
 
     Bands that share phase and gain share their matrices, and PAN is degraded once for all of them.
 
     Args:
-        sampling: Ratio, phases and gains of the scene.
+        sampling: The ratio, phases and gains of the scene.
         pan_box: The window on PAN's grid, of height H and width W.
         ms_box: The window on MS's grid, of height h and width w.
     """
@@ -90,8 +90,8 @@ class Operators:
         """Degrade ``(C, H, W)`` to ``(C, h, w)`` through each band's MTF.
 
         Args:
-            hrms: Image at PAN's grid.
-            valid: ``(1 or C, H, W)``; the MTF is normalised over the valid pixels.
+            hrms: The image on PAN's grid.
+            valid: The validity of the image, ``(1 or C, H, W)``; the MTF is normalised over the valid pixels.
         """
         keys = list(zip(self.sampling.phases, self.sampling.gains, strict=True))
         if valid.mask is None:
@@ -101,7 +101,7 @@ class Operators:
         return torch.where(weight > LEAST_WEIGHT, total / weight.clamp(min=LEAST_WEIGHT), 0)
 
     def weight(self, valid: Tensor) -> Tensor:
-        """The share of each MS pixel's MTF that falls on valid pixels: ``(1 or C, H, W)`` to ``(C, h, w)``."""
+        """Return the share of each MS pixel's MTF that falls on valid pixels: ``(1 or C, H, W)`` to ``(C, h, w)``."""
         keys = list(zip(self.sampling.phases, self.sampling.gains, strict=True))
         return self._by_band(keys, valid.to(self._dtype).expand(len(keys), -1, -1), self._degrade)
 
@@ -115,23 +115,23 @@ class Operators:
         return self.down(pan.expand(bands, -1, -1), valid[None])
 
     def pan_simulated(self, pan: Tensor) -> Tensor:
-        """PAN ``(H, W)`` as PAN's own sensor would see it at MS's resolution (Wald): ``(1, h, w)``."""
+        """Return PAN ``(H, W)`` as its own sensor would see it at MS's resolution (Wald): ``(1, h, w)``."""
         return self._apply(degradation, self.sampling.centre, self.sampling.pan_gain, pan[None])
 
     def pan_down_filled(self, pan: Tensor, valid: Validity) -> Tensor:
-        """:meth:`pan_down`, continued into MS pixels that see no valid PAN."""
+        """Return :meth:`pan_down`, continued into MS pixels that see no valid PAN."""
         low = self.pan_down(pan, valid)
         if valid.mask is None:
             return low
         return fill_invalid(low, self.weight(valid.mask[None]) > LEAST_WEIGHT, _FILL_PASSES)
 
     def low_pass(self, pan: Tensor, valid: Validity = EVERYWHERE) -> Tensor:
-        """PAN ``(H, W)`` without what the MS bands cannot resolve: ``(C, H, W)``."""
+        """Remove from PAN ``(H, W)`` what the MS bands cannot resolve: ``(C, H, W)``."""
         return self.up(self.pan_down_filled(pan, valid))
 
     @cached_property
     def covered(self) -> Tensor:
-        """``(h, w)``, True where the centre of an MS pixel lies on the PAN window."""
+        """Whether the centre of each MS pixel lies on the PAN window: ``(h, w)``."""
         sides = []
         for axis in (0, 1):
             centre = self.sampling.centre[axis] + self.sampling.ratio[axis] * np.arange(*self.ms_box[axis])
@@ -148,7 +148,7 @@ class Operators:
         return True
 
     def footprint(self, ms_valid: Tensor) -> Tensor:
-        """Validity of PAN's pixels from that of the MS pixels they lie in: ``(C, h, w)`` to ``(C, H, W)``.
+        """Give each PAN pixel the validity of the MS pixel it lies in: ``(C, h, w)`` to ``(C, H, W)``.
 
         PAN pixels outside ``ms_box`` are invalid.
         """
@@ -182,7 +182,7 @@ class Operators:
 
     @staticmethod
     def _by_band(keys: tuple[_Key, ...] | list[_Key], x: Tensor, apply: Callable[[_Key, Tensor], Tensor]) -> Tensor:
-        """Apply to the bands of each key together; an input that all bands share is computed once a key."""
+        """Apply a function to the bands of each key together; an input that all bands share is computed once a key."""
         shared = x.shape[0] == 1 or x.stride(0) == 0
         groups = list(dict.fromkeys(keys))
         if len(groups) == 1:
@@ -197,13 +197,13 @@ class Operators:
 
 
 def blur(x: Tensor, sampling: Sampling, box: Box, valid: Validity = EVERYWHERE) -> Tensor:
-    """What the MTF does to an image whose pixels are as fine as PAN's are to MS, without decimation.
+    """Blur an image by the MTF, as if its pixels were as fine as PAN's are to MS, without decimation.
 
     Args:
-        x: ``(C, H, W)``.
-        sampling: Its ratio and gains; the phases do not matter.
-        box: Where ``x`` lies on its grid.
-        valid: ``(1 or C, H, W)``; the MTF is normalised over the valid pixels.
+        x: The image, ``(C, H, W)``.
+        sampling: The ratio and the gains; the phases do not matter.
+        box: The pixels of its grid that ``x`` covers.
+        valid: The validity of ``x``, ``(1 or C, H, W)``; the MTF is normalised over the valid pixels.
     """
     # A Gaussian of gain G at ratio r has the width of one of gain G**(r*r) at ratio 1.
     square = sampling.ratio[0] * sampling.ratio[1]
@@ -213,13 +213,13 @@ def blur(x: Tensor, sampling: Sampling, box: Box, valid: Validity = EVERYWHERE) 
 
 
 def octaves(x: Tensor, box: Box, valid: Validity = EVERYWHERE) -> tuple[Tensor, Tensor]:
-    """The finest octave of ``(N, h, w)`` and the one below it; ``valid`` ``(1, h, w)`` is all that they look at."""
+    """Return the finest octave of ``(N, h, w)`` and the one below it, from valid pixels ``(1, h, w)`` only."""
     fine = _gaussian(x, _OCTAVES[0], box, valid)
     return x - fine, fine - _gaussian(x, _OCTAVES[1], box, valid)
 
 
 def curvature(x: Tensor, box: Box, valid: Validity = EVERYWHERE) -> Tensor:
-    """The Laplacian of ``(N, H, W)``, smoothed a little; 0 where invalid."""
+    """Return the Laplacian of ``(N, H, W)``, smoothed a little; 0 where invalid."""
     bend = (_gaussian(x, _CURVATURE, box, valid) - x) * (2 / _CURVATURE**2)
     return valid.keep(bend)
 
@@ -234,12 +234,12 @@ def fill_invalid(ms: Tensor, valid: Tensor, passes: int) -> Tensor:
     """Continue the valid pixels into the invalid ones, one pixel further with each pass.
 
     Args:
-        ms: ``(C, h, w)``.
-        valid: ``(C, h, w)``, True = valid.
-        passes: How many pixels to go.
+        ms: The image, ``(C, h, w)``.
+        valid: Which pixels are valid, ``(C, h, w)``.
+        passes: The number of pixels to go.
 
     Returns:
-        ``(C, h, w)``; valid pixels are unchanged, what lies too far away is 0.
+        The image, ``(C, h, w)``; valid pixels are unchanged, what lies too far away is 0.
     """
     known = valid.to(ms.dtype)
     out = torch.where(valid, ms, 0)

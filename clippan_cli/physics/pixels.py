@@ -1,4 +1,4 @@
-"""Pixels and their validity, one value; and the same ground in MS and in PAN."""
+"""Pixels and their validity as one value; and the same ground in MS and in PAN."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from clippan_cli.base.geometry import Box
 
 @dataclass(frozen=True)
 class Validity:
-    """Where pixels are valid: a mask, or none where all are. Who uses it need not know which.
+    """Says where pixels are valid: by a mask, or by none where all are. Who uses it need not know which.
 
     Args:
-        mask: ``(..., H, W)``, True where valid; None where all are.
+        mask: Whether each pixel is valid, ``(..., H, W)``; None where all are.
     """
 
     mask: Tensor | None = None
@@ -38,19 +38,19 @@ class Validity:
         return Validity(self.mask & other.mask)
 
     def __getitem__(self, index: object) -> Validity:
-        """Pick pixels, as from a tensor."""
+        """Return the validity of the pixels that an index picks from a tensor."""
         return self.changed(lambda mask: mask[index])  # type: ignore[index]
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> Validity:
-        """Apply a function to the mask, if there is one."""
+        """Return the validity whose mask a function made of this one's, if there is one."""
         return self if self.mask is None else Validity(change(self.mask))
 
     def simplified(self) -> Validity:
-        """Forget a mask in which all pixels are valid."""
+        """Return the validity without a mask if all pixels are valid."""
         return EVERYWHERE if self.mask is None or bool(self.mask.all()) else self
 
     def to(self, device: torch.device) -> Validity:
-        """Move it to a device."""
+        """Return it on a device."""
         return self.changed(lambda mask: mask.to(device))
 
     def cut(self, box: Box, outer: Box) -> Validity:
@@ -66,7 +66,7 @@ class Validity:
         return self.changed(lambda mask: mask.all(0))
 
     def of(self, like: Tensor) -> Tensor:
-        """Return a mask of the shape of ``like``, whether there is one or not."""
+        """Return a mask of the shape of ``like``, all True where there is none."""
         if self.mask is None:
             return torch.ones((), dtype=torch.bool, device=like.device).expand_as(like)
         return self.mask.expand_as(like)
@@ -81,23 +81,23 @@ class Validity:
 
 
 EVERYWHERE = Validity()
-"""All pixels are valid."""
+"""The validity of an image whose pixels are all valid."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """An image with its validity.
+    """Holds an image with its validity.
 
     Args:
-        values: ``(..., H, W)``; what stands where pixels are invalid means nothing.
-        valid: ``(..., H, W)``, where they are valid.
+        values: The image, ``(..., H, W)``; values of invalid pixels mean nothing.
+        valid: The validity of its pixels, ``(..., H, W)``.
     """
 
     values: Tensor
     valid: Validity = EVERYWHERE
 
     def to(self, device: torch.device) -> Pixels:
-        """Move both to a device."""
+        """Return both on a device."""
         return Pixels(self.values.to(device), self.valid.to(device))
 
     def cut(self, box: Box, outer: Box) -> Pixels:
@@ -105,7 +105,7 @@ class Pixels:
         return Pixels(box.cut(self.values, outer), self.valid.cut(box, outer))
 
     def divided(self, scale: float) -> Pixels:
-        """Change the unit: of DN, into scene units of ``scale`` DN."""
+        """Return the image, given in DN, in scene units of ``scale`` DN."""
         return Pixels(self.values / scale, self.valid)
 
     def known(self, band: int | None = None) -> Tensor:
@@ -116,13 +116,13 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Window:
-    """The same ground in MS and in PAN.
+    """Holds the same ground in MS and in PAN.
 
     Args:
-        ms: ``(C, h, w)``.
-        pan: ``(H, W)``.
-        ms_box: Where ``ms`` lies on MS's grid.
-        pan_box: Where ``pan`` lies on PAN's grid.
+        ms: The MS image, ``(C, h, w)``.
+        pan: The PAN image, ``(H, W)``.
+        ms_box: The pixels of MS's grid that ``ms`` covers.
+        pan_box: The pixels of PAN's grid that ``pan`` covers.
     """
 
     ms: Pixels
@@ -136,7 +136,7 @@ class Window:
         return self.ms.valid.everywhere and self.pan.valid.everywhere
 
     def divided(self, scale: float) -> Window:
-        """Change the unit: of DN, into scene units of ``scale`` DN."""
+        """Return the window, given in DN, in scene units of ``scale`` DN."""
         return Window(self.ms.divided(scale), self.pan.divided(scale), self.ms_box, self.pan_box)
 
     def cut(self, ms_box: Box, pan_box: Box) -> Window:

@@ -17,7 +17,7 @@ from clippan_cli.physics.pixels import Window
 from clippan_cli.physics.sampling import Sampling
 
 SEARCH = 4
-"""MS pixels searched to each side."""
+"""The MS pixels that are searched to each side."""
 
 _HIGH_PASS_SIGMA = 2.0
 _ITERATIONS = 6
@@ -29,14 +29,14 @@ _FARTHEST_BAND = 0.75
 
 @dataclass(frozen=True)
 class Shift:
-    """A measured shift.
+    """Holds a measured shift.
 
     Args:
-        row: Rows by which the MS content must move to match PAN, in MS pixels.
-        col: Likewise columns.
-        spread: Robust standard deviation over the windows, in MS pixels (NaN with one window).
-        correlation: Of the details of MS and PAN once aligned.
-        windows: How many windows voted.
+        row: The rows by which the MS content must move to match PAN, in MS pixels.
+        col: The columns by which it must move, in MS pixels.
+        spread: The robust standard deviation over the windows, in MS pixels (NaN with one window).
+        correlation: The correlation of the details of MS and PAN once aligned.
+        windows: The number of windows that voted.
     """
 
     row: float
@@ -47,18 +47,18 @@ class Shift:
 
     @property
     def size(self) -> float:
-        """Length in MS pixels."""
+        """The length in MS pixels."""
         return float((self.row**2 + self.col**2) ** 0.5)
 
     @property
     def error(self) -> float:
-        """Standard error of the median in MS pixels; 0 with one window, which cannot tell."""
+        """The standard error of the median in MS pixels; 0 with one window, which cannot tell."""
         return 0.0 if math.isnan(self.spread) else 1.25 * self.spread / math.sqrt(self.windows)
 
 
 @dataclass(frozen=True)
 class Registration:
-    """The shift of the MS image as a whole, and of each of its bands; None where nothing could be measured."""
+    """Holds the shift of MS as a whole, and of each of its bands; None where nothing could be measured."""
 
     whole: Shift | None
     bands: tuple[Shift | None, ...]
@@ -67,13 +67,13 @@ class Registration:
 def measure_shift(samples: Sequence[Window], sampling: Sampling, workers: int = 1) -> Registration:
     """Measure how far the MS content lies from where the georeference puts it.
 
-    A coarse search by cross-correlation of details, then Gauss-Newton steps on the phase of PAN's
-    degradation, so that neither image is resampled.
+    Cross-correlation of details finds it coarsely; Gauss-Newton steps on the phase of PAN's degradation refine it, so
+    that neither image is resampled.
 
     Args:
         samples: Windows spread over the scene.
-        sampling: The phases as the georeference states them.
-        workers: Windows worked on at once.
+        sampling: The sampling as the georeference states it.
+        workers: The number of windows worked on at once.
     """
     windows = [
         window for window in (_Details(sample, sampling) for sample in samples) if window.pixels >= _LEAST_PIXELS
@@ -91,7 +91,7 @@ _Vote = tuple[float, float, float]
 
 
 class _Details:
-    """One sample, with the details of its bands at hand."""
+    """Measures one sample, with the details of its bands at hand."""
 
     def __init__(self, sample: Window, sampling: Sampling) -> None:
         self._sample, self._sampling = sample, sampling
@@ -109,13 +109,13 @@ class _Details:
         self._chosen = self._details[:, self._mask].double()
 
     def _detail(self, x: Tensor) -> Tensor:
-        """What a wide Gaussian removes, over the valid pixels."""
+        """Return what a wide Gaussian removes, over the valid pixels."""
         known = self._valid.to(x.dtype).expand_as(x)
         weight = _blur(known).clamp(min=1e-6)
         return x - _blur(torch.where(self._valid, x, 0)) / weight
 
     def _pan_detail(self, shift: tuple[float, float]) -> Tensor:
-        """Details of PAN as MS would see it if its content lay ``shift`` MS pixels further on: ``(h, w)``."""
+        """Return PAN's details as MS would see them if its content lay ``shift`` MS pixels further on: ``(h, w)``."""
         centre, ratio = self._sampling.centre, self._sampling.ratio
         phase = (centre[0] + ratio[0] * shift[0], centre[1] + ratio[1] * shift[1])
         gain = sum(self._sampling.gains) / len(self._sampling.gains)
@@ -125,7 +125,7 @@ class _Details:
         return self._detail(operators.pan_down(pan.valid.keep(pan.values)))[0]
 
     def _coarse(self) -> tuple[float, float]:
-        """Whole MS pixels, by the summed squared cross-correlation of all bands."""
+        """Find the shift in whole MS pixels, by the summed squared cross-correlation of all bands."""
         pan = self._pan_detail((0.0, 0.0)) * self._mask
         details = self._details * self._mask
         spectrum = torch.fft.rfft2(details) * torch.fft.rfft2(pan).conj()
@@ -136,9 +136,9 @@ class _Details:
         return float(SEARCH - best // score.shape[1]), float(SEARCH - best % score.shape[1])
 
     def shifts(self) -> list[_Vote] | None:
-        """Row, column (MS pixels) and correlation for the image as a whole, then for each band.
+        """Return row, column (MS pixels) and correlation of the image as a whole, then of each band.
 
-        None where the whole does not settle; a band that does not follow PAN has a correlation of 0.
+        It is None where the whole does not settle; a band that does not follow PAN has a correlation of 0.
         """
         row, col = self._coarse()
         for _ in range(_ITERATIONS):
@@ -158,7 +158,7 @@ class _Details:
         return votes
 
     def _linearise(self, row: float, col: float) -> _Linearised:
-        """PAN's details around a shift: themselves and their slopes."""
+        """Return PAN's details around a shift: themselves and their slopes."""
         down = self._pan_detail((row + _STEP, col)) - self._pan_detail((row - _STEP, col))
         right = self._pan_detail((row, col + _STEP)) - self._pan_detail((row, col - _STEP))
         planes = (self._pan_detail((row, col)), down / (2 * _STEP), right / (2 * _STEP))
@@ -166,14 +166,14 @@ class _Details:
 
 
 class _Linearised(NamedTuple):
-    """PAN's details at a shift, and their slopes along rows and columns, on the pixels that count."""
+    """Holds PAN's details at a shift, and their slopes along rows and columns, on the pixels that count."""
 
     pan: Tensor
     slope_row: Tensor
     slope_col: Tensor
 
     def solve(self, details: Tensor) -> tuple[tuple[float, float], float]:
-        """One Gauss-Newton step: the shift at which a combination of ``details`` comes closest to PAN.
+        """Take one Gauss-Newton step, to where a combination of ``details`` comes closest to PAN.
 
         Returns:
             The step (row, col) in MS pixels, and the correlation of PAN with the combination.
@@ -187,7 +187,7 @@ class _Linearised(NamedTuple):
         return (-float(solution[-2]), -float(solution[-1])), match
 
     def follow(self, detail: Tensor) -> tuple[tuple[float, float], float]:
-        """The step for one band, regressed on PAN, so that what the band alone shows does not damp it."""
+        """Take the step for one band, regressed on PAN, so that what the band alone shows does not damp it."""
         known = torch.stack(self)
         gain, row, col = torch.linalg.lstsq(known.T, detail[:, None]).solution[:, 0].tolist()
         match = float((self.pan @ detail) / (self.pan.norm() * detail.norm()).clamp(min=1e-30))
@@ -196,7 +196,7 @@ class _Linearised(NamedTuple):
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Gaussian blur of ``(C, h, w)``, zero beyond the edges."""
+    """Blur ``(C, h, w)`` by a Gaussian, zero beyond the edges."""
     reach = int(3 * _HIGH_PASS_SIGMA)
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=x.dtype) / _HIGH_PASS_SIGMA) ** 2)
     taps = taps / taps.sum()
@@ -205,7 +205,7 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def _vote(votes: Sequence[_Vote]) -> Shift | None:
-    """The median of the windows, and how far they disagree."""
+    """Return the median of the windows, and how far they disagree."""
     if not votes:
         return None
     table = torch.tensor(votes, dtype=torch.float64)

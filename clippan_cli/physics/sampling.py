@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from clippan_cli.base.geometry import Box, Span
 
 TRUNCATION = 4.0
-"""The MTF Gaussian ends at this many standard deviations."""
+"""The number of standard deviations at which the MTF Gaussian ends."""
 
 CUBIC_REACH = 2
-"""MS pixels that the cubic looks to each side."""
+"""The MS pixels that the cubic looks to each side."""
 
 
 def mtf_sigma(ratio: float, gain: float) -> float:
-    """Standard deviation (PAN pixels) of the Gaussian whose response at the MS Nyquist frequency is ``gain``."""
+    """Return the deviation (PAN pixels) of the Gaussian whose response at the MS Nyquist frequency is ``gain``."""
     return ratio * math.sqrt(-2.0 * math.log(gain)) / math.pi
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the MS bands sample the scene that PAN sees.
+    """Says how the MS bands sample the scene that PAN sees.
 
     Args:
-        ratio: PAN pixels in an MS pixel, ``(row, col)``.
-        phases: Per band, the centre of MS pixel (0, 0) in PAN pixels, ``(row, col)``.
-        gains: Per band, the MTF gain at the MS Nyquist frequency.
+        ratio: The number of PAN pixels in an MS pixel, ``(row, col)``.
+        phases: Each band's centre of MS pixel (0, 0) in PAN pixels, ``(row, col)``.
+        gains: Each band's MTF gain at the MS Nyquist frequency.
         pan_gain: PAN's MTF gain at its own Nyquist frequency.
         nominal: The phase that the georeference states; footprints follow it, whatever was measured.
     """
@@ -49,11 +49,11 @@ class Sampling:
         gains: tuple[float, ...],
         pan_gain: float = 0.15,
     ) -> Sampling:
-        """All bands at one phase."""
+        """Return a sampling whose bands all have one phase."""
         return cls(ratio, (phase,) * len(gains), gains, pan_gain, phase)
 
     def shifted(self, shifts: tuple[tuple[float, float], ...]) -> Sampling:
-        """Move each band's phase by its shift, ``(row, col)`` in MS pixels."""
+        """Return it with each band's phase moved by a shift, ``(row, col)`` in MS pixels."""
         phases = tuple(
             (phase[0] + self.ratio[0] * shift[0], phase[1] + self.ratio[1] * shift[1])
             for phase, shift in zip(self.phases, shifts, strict=True)
@@ -61,11 +61,11 @@ class Sampling:
         return replace(self, phases=phases)
 
     def pick(self, bands: Sequence[int]) -> Sampling:
-        """Of some bands only, counted from 0."""
+        """Return the sampling of some bands only, counted from 0."""
         return replace(self, phases=tuple(self.phases[k] for k in bands), gains=tuple(self.gains[k] for k in bands))
 
     def within(self, ms_box: Box, pan_box: Box) -> Sampling:
-        """The same, counted from the corners of two windows."""
+        """Return the same sampling, counted from the corners of two windows."""
         moves = [self.ratio[i] * ms_box[i].start - pan_box[i].start for i in (0, 1)]
         phases = tuple((row + moves[0], col + moves[1]) for row, col in self.phases)
         return replace(self, phases=phases, nominal=(self.nominal[0] + moves[0], self.nominal[1] + moves[1]))
@@ -78,23 +78,23 @@ class Sampling:
 
     @property
     def common(self) -> Sampling:
-        """One band that stands for all."""
+        """The sampling of one band that stands for all."""
         gain = sum(self.gains) / len(self.gains)
         return Sampling.uniform(self.ratio, self.centre, (gain,), self.pan_gain)
 
     @property
     def up_reach(self) -> int:
-        """PAN pixels that upsampling looks beyond an output pixel."""
+        """The PAN pixels that upsampling looks beyond an output pixel."""
         return math.ceil(CUBIC_REACH * max(self.ratio))
 
     @property
     def down_reach(self) -> int:
-        """PAN pixels that the MTF looks beyond the centre of an MS pixel."""
+        """The PAN pixels that the MTF looks beyond the centre of an MS pixel."""
         return math.ceil(TRUNCATION * mtf_sigma(max(self.ratio), min(*self.gains, self.pan_gain, 0.99)))
 
     @property
     def largest_shift(self) -> int:
-        """MS pixels by which any band departs from the nominal phase, rounded up."""
+        """The MS pixels by which any band departs from the nominal phase, rounded up."""
         return max(
             math.ceil(abs(phase[axis] - self.nominal[axis]) / self.ratio[axis])
             for phase in self.phases
@@ -102,7 +102,7 @@ class Sampling:
         )
 
     def ms_box(self, pan_box: Box, ms_shape: tuple[int, int]) -> Box:
-        """The MS pixels that upsampling into ``pan_box`` reads, inside an MS image of ``ms_shape``."""
+        """Return the MS pixels that upsampling into ``pan_box`` reads, inside an MS image of ``ms_shape``."""
         return Box(*(self._ms_span(axis, pan_box[axis], ms_shape[axis]) for axis in (0, 1)))
 
     def _ms_span(self, axis: int, span: Span, limit: int) -> Span:
@@ -113,7 +113,7 @@ class Sampling:
         return Span(start, max(start + 1, min(last + 1, limit)))
 
     def pan_box(self, ms_box: Box, reach: int, pan_shape: tuple[int, int]) -> Box:
-        """The PAN pixels within ``reach`` of the centres of ``ms_box``, inside a PAN image of ``pan_shape``."""
+        """Return the PAN pixels within ``reach`` of the centres of ``ms_box``, inside a PAN image of ``pan_shape``."""
         return Box(*(self._pan_span(axis, ms_box[axis], reach, pan_shape[axis]) for axis in (0, 1)))
 
     def _pan_span(self, axis: int, span: Span, reach: int, limit: int) -> Span:
@@ -124,13 +124,13 @@ class Sampling:
         return Span(start, max(start + 1, min(last + 1, limit)))
 
     def centred(self, axis: int, span: Span, limit: int) -> Span:
-        """The MS pixels of one axis, of ``limit``, whose centres lie in a span of PAN pixels; it may be empty."""
+        """Return the MS pixels of one axis, of ``limit``, whose centres lie in a span of PAN pixels, if any."""
         first = math.ceil((span.start - 0.5 - self.nominal[axis]) / self.ratio[axis])
         last = math.floor((span.stop - 0.5 - self.nominal[axis]) / self.ratio[axis])
         return Span(max(0, first), min(limit, last + 1))
 
     def nearest(self, axis: int, span: Span) -> NDArray[np.int64]:
-        """The MS pixel in whose footprint each PAN pixel of ``span`` lies (it may be outside the image)."""
+        """Return the MS pixel in whose footprint each PAN pixel of ``span`` lies (it may be outside the image)."""
         position = (np.arange(span.start, span.stop) - self.nominal[axis]) / self.ratio[axis]
         index: NDArray[np.int64] = np.floor(position + 0.5).astype(np.int64)
         return index

@@ -1,4 +1,4 @@
-"""How a satellite would have seen an image: pairs with a truth, each sample and band with optics of its own."""
+"""An image as a satellite would have seen it: pairs with a truth, each sample and band with optics of its own."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from clippan_cli.physics.sampling import TRUNCATION
 
 
 def soften(x: Tensor, sigma: Tensor) -> Tensor:
-    """Blur.
+    """Blur images by Gaussians.
 
     Args:
-        x: ``(..., H, W)``.
-        sigma: ``(...)`` or ``(..., 2)``: standard deviation in pixels, of rows and columns.
+        x: The images, ``(..., H, W)``.
+        sigma: The standard deviation in pixels, of both axes ``(...)``, or of rows and columns ``(..., 2)``.
     """
     sigma = sigma if sigma.ndim == x.ndim - 1 else sigma[..., None].expand(*sigma.shape, 2)
     return _sampled(x, sigma.clamp(min=1e-3), (1.0, 1.0), torch.zeros_like(sigma), (x.shape[-2], x.shape[-1]))
 
 
 def degrade(x: Tensor, ratio: float, phase: Tensor, gain: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Blur by the MTF and decimate.
+    """Blur images by the MTF and decimate them.
 
     Args:
-        x: ``(..., H, W)``.
-        ratio: Pixels of ``x`` in one of the result.
-        phase: ``(..., 2)``, the centre of the first pixel of the result in pixels of ``x``.
-        gain: ``(..., 2)``, MTF gain at the Nyquist frequency of the result, of rows and columns.
-        shape: Height and width of the result.
+        x: The images, ``(..., H, W)``.
+        ratio: The number of pixels of ``x`` in one of the result.
+        phase: The centre of the result's first pixel in pixels of ``x``, ``(..., 2)``.
+        gain: The MTF gain at the result's Nyquist frequency, of rows and columns, ``(..., 2)``.
+        shape: The height and width of the result.
 
     Returns:
-        ``(..., h, w)``.
+        The images, ``(..., h, w)``.
     """
     sigma = ratio * (-2 * gain.log()).sqrt() / math.pi
     return _sampled(x, sigma, (ratio, ratio), phase, shape)
@@ -45,7 +45,7 @@ def _sampled(x: Tensor, sigma: Tensor, ratio: tuple[float, float], phase: Tensor
 
 
 def _matrix(sigma: Tensor, ratio: float, phase: Tensor, fine: int, coarse: int) -> Tensor:
-    """Gaussians at the centres of the coarse pixels, normalised: ``(..., coarse, fine)``."""
+    """Return Gaussians at the centres of the coarse pixels, normalised: ``(..., coarse, fine)``."""
     centre = phase[..., None] + ratio * torch.arange(coarse, device=phase.device)
     offset = (torch.arange(fine, device=phase.device) - centre[..., None]) / sigma[..., None, None]
     weight = torch.where(offset.abs() <= TRUNCATION, (-0.5 * offset**2).exp(), 0)

@@ -1,4 +1,4 @@
-"""Sliding windows: many neighbours joined in a number of steps that grows with the logarithm of their number."""
+"""Sliding windows: neighbours are joined in steps whose number grows with the logarithm of theirs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def slide(x: Tensor, dim: int, length: int, join: Join = torch.add, split: Split
         x: An image of any number of dimensions.
         dim: The dimension, which becomes shorter by ``length - 1``.
         length: The number of pixels in a window.
-        join: Joins two images pixel by pixel: a sum or a maximum.
-        split: Cuts a window into the two parts that are joined. Nothing but the rounding of a sum depends on it.
+        join: The function that joins two images pixel by pixel: a sum or a maximum.
+        split: The function that cuts a window into the two parts that are joined; only a sum's rounding depends on it.
     """
     if length == 1:
         return x

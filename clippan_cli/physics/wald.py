@@ -13,13 +13,13 @@ from clippan_cli.physics.sampling import Sampling
 
 @dataclass(frozen=True)
 class Reduced:
-    """A pair at reduced resolution.
+    """Holds a pair at reduced resolution.
 
     Args:
-        ms: ``(C, h, w)``, the measured MS through its own MTF, decimated.
-        pan: ``(H, W)``, PAN as its sensor would see it at the measured MS's resolution.
-        truth: ``(C, H, W)``, the measured MS.
-        sampling: Where ``ms`` lies on ``pan``.
+        ms: The measured MS through its own MTF, decimated, ``(C, h, w)``.
+        pan: PAN as its sensor would see it at the measured MS's resolution, ``(H, W)``.
+        truth: The measured MS, ``(C, H, W)``.
+        sampling: The place of ``ms`` on ``pan``.
     """
 
     ms: Tensor
@@ -32,10 +32,10 @@ def reduce(ms: Tensor, pan: Tensor, sampling: Sampling, slip: tuple[float, float
     """Degrade a pair through the sensor's MTF at its true phase.
 
     Args:
-        ms: ``(C, h, w)``, all valid.
-        pan: ``(H, W)``, all valid.
-        sampling: Where ``ms`` lies on ``pan``, registration included.
-        slip: Shift (row, col) in reduced MS pixels that the result keeps silent about, to study misregistration.
+        ms: The measured MS, ``(C, h, w)``, all valid.
+        pan: PAN, ``(H, W)``, all valid.
+        sampling: The place of ``ms`` on ``pan``, registration included.
+        slip: A shift (row, col) in reduced MS pixels that the result keeps silent about, to study misregistration.
     """
     height, width = ms.shape[1:]
     whole = Box.whole(ms.shape)

@@ -1,4 +1,4 @@
-"""Raised-cosine blending of tiles that come row by row."""
+"""Blending of tiles that come row by row, along raised cosines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clippan_cli.sharpening.plan import OVERLAP, Plan
 
 
 def ramp(length: int) -> NDArray[np.float32]:
-    """Weights of the later tile over an overlap: ``(length,)``, the first part of a raised cosine."""
+    """Return the later tile's weights over an overlap: ``(length,)``, the first part of a raised cosine."""
     position = (np.arange(length) + 0.5) / OVERLAP
     return (0.5 - 0.5 * np.cos(np.pi * position)).astype(np.float32)
 
@@ -18,8 +18,8 @@ class Blender:
     """Joins the tiles of a plan, in row-major order.
 
     Args:
-        plan: The tiles.
-        bands: Bands of a tile.
+        plan: The plan of the tiles.
+        bands: The number of bands of a tile.
         first_row: The row of tiles to begin with; its upper seam is not blended.
     """
 
@@ -32,9 +32,9 @@ class Blender:
         """Blend one tile in.
 
         Args:
-            row: Row of the tile.
-            col: Column of the tile.
-            tile: ``(C, H, W)`` over the tile's window; overwritten.
+            row: The row of the tile.
+            col: The column of the tile.
+            tile: The tile's pixels, ``(C, H, W)`` over its window; overwritten.
 
         Returns:
             The finished pixels, ``(C, h, w)`` over ``plan.finished(row, col)``.

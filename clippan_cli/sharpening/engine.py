@@ -1,4 +1,4 @@
-"""Fusing a planned scene tile by tile."""
+"""The engine that fuses a planned scene tile by tile."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Engine:
     Args:
         job: The scene and the plan.
         fitted: The method, which knows the scene.
-        quantiser: From floats to the output's pixel type.
-        writer: The output.
-        clock: Where times are booked.
-        stop: Set from outside to stop after the row of tiles in work.
+        quantiser: The quantiser to the output's pixel type.
+        writer: The writer of the output.
+        clock: The clock that books the times.
+        stop: The event that stops the run after the row of tiles in work.
     """
 
     job: Job
@@ -50,10 +50,10 @@ class Engine:
         """Fuse all rows of tiles from ``first_row`` on.
 
         Args:
-            first_row: Rows before it are on disk already; the last of them is fused again for its seam.
-            changes: Values clipped and moved are added up here.
-            booked: Called with a row's number once it is on disk.
-            progress: Called with the PAN pixels done.
+            first_row: The first row that is not on disk yet; the one before it is fused again for its seam.
+            changes: The counts to which values clipped and moved are added.
+            booked: The function that hears a row's number once it is on disk.
+            progress: The function that hears of the PAN pixels done.
 
         Raises:
             Interrupted: ``stop`` was set.
@@ -102,7 +102,7 @@ class Engine:
         return scene.read(scene.sampling.ms_box(pan_box, scene.pair.ms.grid.shape), pan_box)
 
     def _fuse(self, job: tuple[int, Box], window: Window) -> _Fused:
-        """Fuse one tile: pixels ``(C, H, W)`` in DN, None where none is valid; validity, None where everything is."""
+        """Fuse one tile: pixels ``(C, H, W)`` in DN, None where none is valid, and their validity."""
         scene, steps, aoi = self.job.scene, self.job.options.consistency, self.job.aoi
         reach = back_projection_halo(scene.sampling, steps)
         used = job[1].grow(reach, scene.pair.pan.grid.shape)

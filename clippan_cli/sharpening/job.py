@@ -1,4 +1,4 @@
-"""A sharpening, planned: how a scene will be fused, in which tiles."""
+"""A planned sharpening: how a scene will be fused, in which tiles."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from clippan_cli.sharpening.plan import Plan, plan_tiles
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A sharpening, planned.
+    """Holds a planned sharpening.
 
     Args:
-        scene: What is sharpened.
-        options: What the user said.
+        scene: The scene to sharpen.
+        options: What the user says.
         aoi: The area of interest; None for the whole scene.
-        method: How it will be fused, not fitted yet.
-        anchors: Classical methods that a network is compared with; the first replaces it where it is worse.
-        plan: The tiles.
+        method: The method that will fuse it, not fitted yet.
+        anchors: The classical methods that a network is compared with; the first replaces it where it is worse.
+        plan: The plan of the tiles.
     """
 
     scene: Scene
@@ -118,7 +118,7 @@ def check_output(path: Path, inputs: Sequence[str], options: SharpenOptions) -> 
     """Refuse what cannot be written, before any work.
 
     Raises:
-        OutputError: It exists, is an input, or the folder does not take it.
+        OutputError: The file exists, is an input, or its folder does not take it.
         UsageError: The format is unknown.
     """
     if options.driver not in ("GTiff", "COG"):

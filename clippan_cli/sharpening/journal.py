@@ -17,14 +17,14 @@ from clippan_cli.sharpening.quantiser import Changes
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a run writes when it begins.
+    """Holds what a run writes when it begins.
 
     Args:
-        key: What a run that continues it must have in common with it.
+        key: The key that a run which continues it must share.
         moments: The statistics of the scene.
-        method: What makes the pixels.
-        guard: How a model stood beside classical methods; None where it was not compared.
-        head: Bytes of the data file before its first pixel.
+        method: The name of what makes the pixels.
+        guard: The verdict on the model beside classical methods; None where it was not compared.
+        head: The bytes of the data file before its first pixel.
     """
 
     key: dict[str, Plain]
@@ -36,12 +36,12 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """How far a run is.
+    """Says how far a run is.
 
     Args:
-        rows: Rows of tiles that are on disk.
-        size: Bytes of the data file after the last of them.
-        counts: Values clipped and moved so far.
+        rows: The number of rows of tiles that are on disk.
+        size: The bytes of the data file after the last of them.
+        counts: The counts of values clipped and moved so far.
     """
 
     rows: int
@@ -50,7 +50,7 @@ class State:
 
 
 class Journal:
-    """Two small files: what is being made, and how far it is.
+    """Keeps two small files: what is being made, and how far it is.
 
     The second holds the length of the data file after the last finished row of tiles, and its first bytes: a TIFF
     keeps there where its blocks lie, and rewrites that in place. With both, the data file can be brought back to that
@@ -67,7 +67,7 @@ class Journal:
         self._head = 0
 
     def start(self, header: Header) -> None:
-        """Begin anew, with a data file that holds no pixels yet."""
+        """Begin anew beside a data file that holds no pixels yet."""
         self._state.unlink(missing_ok=True)
         self._head = self._data.stat().st_size
         _write(self._header, replace(header, head=self._head))
@@ -83,10 +83,10 @@ class Journal:
         """Find where a former run stopped; bring the data file back to that moment.
 
         Args:
-            key: What must be the same: inputs, options, algorithms.
+            key: The key that must be the same: inputs, options, algorithms.
 
         Returns:
-            What the former run left; None where there is nothing to resume.
+            The header and the state of the former run; None where there is nothing to resume.
 
         Raises:
             OutputError: The former run was another one.
@@ -107,7 +107,7 @@ class Journal:
         return header, state
 
     def remove(self) -> None:
-        """Leave nothing behind."""
+        """Remove both files."""
         self._header.unlink(missing_ok=True)
         self._state.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What the user may say of a sharpening."""
+"""The options of a sharpening."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from clippan_cli.opening.options import SceneOptions
 
 @dataclass(frozen=True, kw_only=True)
 class SharpenOptions:
-    """What the user may say; the defaults suit an unknown scene.
+    """Holds what the user may say of a sharpening; the defaults suit an unknown scene.
 
     Args:
-        model: Id of a shipped model, or folder of a model.
-        method: Name of a classical method, instead of a model.
+        model: The id of a shipped model, or the folder of a model.
+        method: The name of a classical method, instead of a model.
         guard: Whether a model that is worse than the classical methods gives way to them.
-        consistency: Back-projections that end it.
+        consistency: The number of back-projections that end it.
         scene: What is said of the scene.
-        dst_nodata: Nodata value of the output, ``"none"`` for an internal mask, None to choose.
-        dtype: Pixel type of the output; None for that of MS.
-        bands: MS bands to write, counted from 1; None for all.
-        aoi: GeoJSON file with the polygons to sharpen.
-        driver: ``"GTiff"`` or ``"COG"``.
-        creation: GDAL creation options.
+        dst_nodata: The nodata value of the output, ``"none"`` for an internal mask, None to choose.
+        dtype: The pixel type of the output; None for that of MS.
+        bands: The MS bands to write, counted from 1; None for all.
+        aoi: The GeoJSON file with the polygons to sharpen.
+        driver: The output's format: ``"GTiff"`` or ``"COG"``.
+        creation: GDAL's creation options.
         overviews: Whether to build overviews in a GTiff.
-        tile_size: Side of a tile in PAN pixels; None to choose.
+        tile_size: The side of a tile in PAN pixels; None to choose.
         machine: What is said of the machine.
         overwrite: Whether an existing output may be replaced.
         resume: Whether to continue a run that was stopped or killed.
@@ -65,11 +65,11 @@ class SharpenOptions:
         variable=True,
     )
     dtype: str | None = option(
-        None, "Sets the pixel type; that of MS is kept otherwise.", "-t", "--dtype", metavar="TYPE", variable=True
+        None, "Sets the pixel type, instead of that of MS.", "-t", "--dtype", metavar="TYPE", variable=True
     )
     bands: tuple[int, ...] | None = option(
         None,
-        "Chooses the MS bands that the image holds: 3, 1,2,3 or 2..4.",
+        "Chooses the MS bands that the output holds: 3, 1,2,3 or 2..4.",
         "-b",
         "--bidx",
         metavar="BANDS",
@@ -91,7 +91,7 @@ class SharpenOptions:
     )
     overviews: bool = option(False, "Builds overviews (a COG has them anyway).", variable=True)
     tile_size: int | None = option(
-        None, "Sets the side of a tile in PAN pixels; chosen if not given.", least=64, variable=True
+        None, "Sets the side of a tile in PAN pixels, instead of what fits the memory.", least=64, variable=True
     )
     machine: MachineOptions = field(default_factory=MachineOptions)
     overwrite: bool = rerun.overwrite()

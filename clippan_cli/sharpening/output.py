@@ -1,4 +1,4 @@
-"""What the output file will be: its pixel type, its nodata, its meaning."""
+"""The output file that will be: its pixel type, its nodata, its meaning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOSSY = ("JPEG", "WEBP")
 
 
 def output_format(job: Job) -> Format:
-    """How the output is stored.
+    """Say how the output is stored.
 
     Raises:
         UsageError: The pixel type is unknown, or the nodata value does not exist in it.
@@ -41,7 +41,7 @@ def output_format(job: Job) -> Format:
 
 
 def _output_nodata(job: Job, dtype: str) -> tuple[float | None, bool]:
-    """The nodata value of the output, and whether it gets an internal mask."""
+    """Choose the nodata value of the output, and whether it gets an internal mask."""
     ms, wanted = job.scene.pair.ms, job.options.dst_nodata
     if wanted == "none":
         return None, _has_gaps(job)
@@ -61,7 +61,7 @@ def _output_nodata(job: Job, dtype: str) -> tuple[float | None, bool]:
 
 
 def _has_gaps(job: Job) -> bool:
-    """Whether any output pixel may have no data."""
+    """Return whether any output pixel may have no data."""
     rasters = (job.scene.pair.ms, job.scene.pair.pan)
     partial = job.scene.pair.overlap < 1 - 1e-9 or job.aoi is not None
     floating = any(not raster.integer for raster in rasters)
@@ -69,7 +69,7 @@ def _has_gaps(job: Job) -> bool:
 
 
 def _exists(value: float, dtype: str) -> bool:
-    """Whether a pixel of that type can hold the value."""
+    """Return whether a pixel of that type can hold the value."""
     if np.issubdtype(np.dtype(dtype), np.integer):
         limits = np.iinfo(dtype)
         return math.isfinite(value) and value == round(value) and limits.min <= value <= limits.max
@@ -77,7 +77,7 @@ def _exists(value: float, dtype: str) -> bool:
 
 
 def output_meaning(job: Job) -> Meaning:
-    """What goes with the pixels: MS's words about its bands, PAN's about its grid."""
+    """Return what goes with the pixels: MS's words about its bands, PAN's about its grid."""
     ms, pan = job.scene.pair.ms, job.scene.pair.pan
     grid = pan.grid.crop(job.box)
     source = ms.datasets[0].tags()

@@ -1,4 +1,4 @@
-"""How a scene is cut into tiles."""
+"""The plan by which a scene is cut into tiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clippan_cli.base.geometry import Box, Span
 from clippan_cli.errors import ResourceError
 
 OVERLAP = 16
-"""PAN pixels over which neighbouring tiles are blended."""
+"""The PAN pixels over which neighbouring tiles are blended."""
 
 TILE_SIZES = (1024, 512, 256, 128)
 
@@ -20,17 +20,17 @@ _QUEUE = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """Tiles of an output window.
+    """Cuts an output window into tiles.
 
     Tile (i, j) computes ``size + OVERLAP`` pixels from ``size * (i, j)`` on; its last ``OVERLAP`` rows and columns
     are shared with the next tile and blended.
 
     Args:
         box: The output window on PAN's grid.
-        size: Side of a tile in PAN pixels.
-        halo: PAN pixels that the method looks beyond a tile.
-        planes: Images of a tile's size that the method holds at its peak.
-        workers: Tiles computed at once.
+        size: The side of a tile in PAN pixels.
+        halo: The PAN pixels that the method looks beyond a tile.
+        planes: The images of a tile's size that the method holds at its peak.
+        workers: The number of tiles computed at once.
     """
 
     box: Box
@@ -41,21 +41,21 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Rows of tiles."""
+        """The number of rows of tiles."""
         return math.ceil(self.box.rows.size / self.size)
 
     @property
     def cols(self) -> int:
-        """Columns of tiles."""
+        """The number of columns of tiles."""
         return math.ceil(self.box.cols.size / self.size)
 
     def tiles(self, row: int) -> Iterator[Box]:
-        """The windows that the tiles of one row compute."""
+        """Yield the windows that the tiles of one row compute."""
         for col in range(self.cols):
             yield Box(self._span(self.box.rows, row), self._span(self.box.cols, col))
 
     def finished(self, row: int, col: int) -> Box:
-        """The window that is complete once tile (row, col) has been blended."""
+        """Return the window that is complete once tile (row, col) has been blended."""
         spans = []
         for outer, index in ((self.box.rows, row), (self.box.cols, col)):
             start = outer.start + self.size * index
@@ -74,12 +74,12 @@ def plan_tiles(
 
     Args:
         box: The output window.
-        bands: MS bands.
-        halo: Of the method, back-projections included.
-        planes: Images of a tile's size that the method holds at its peak.
-        workers: Tiles computed at once.
-        memory: Bytes for the whole process.
-        size: Side of a tile, if the user insists.
+        bands: The number of MS bands.
+        halo: The PAN pixels that the method looks beyond a tile, back-projections included.
+        planes: The images of a tile's size that the method holds at its peak.
+        workers: The number of tiles computed at once.
+        memory: The bytes for the whole process.
+        size: The side of a tile, if the user insists.
 
     Raises:
         ResourceError: Not even the smallest tile fits.
@@ -94,14 +94,14 @@ def plan_tiles(
     needed = memory_needed(plan, bands)
     raise ResourceError(
         f"tiles of {plan.size} px with {bands} bands and a halo of {halo} px need {needed / 2**20:.0f} MiB, "
-        f"--memory allows {memory / 2**20:.0f} MiB",
-        f"allow more (--memory {math.ceil(needed / 2**20)}M)"
-        + (", or take smaller tiles (--tile-size)" if size else ""),
+        f"`memory` allows {memory / 2**20:.0f} MiB",
+        f"allow more (`memory={math.ceil(needed / 2**20)}M`)"
+        + (", or take smaller tiles (`tile_size`)" if size else ""),
     )
 
 
 def memory_needed(plan: Plan, bands: int) -> int:
-    """Bytes at the peak: libraries and caches, the tiles in work, and the seam between two rows of tiles."""
+    """Count the bytes at the peak: libraries and caches, tiles in work, and the seam between two rows of tiles."""
     side = min(plan.size + OVERLAP, max(plan.box.shape)) + 2 * plan.halo
     working = plan.workers * plan.planes * side * side * 4
     waiting = (plan.workers + _QUEUE) * (bands + 1) * side * side * 4

@@ -1,4 +1,4 @@
-"""From floats to the pixel type of the output."""
+"""The way from floats to the pixel type of the output."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 @dataclass
 class Changes:
-    """Values that were not written as they were computed.
+    """Counts values that were not written as they were computed.
 
     Args:
-        clipped: How many were clipped to the range of the pixel type.
-        moved_off_nodata: How many valid ones equal to nodata were moved by one.
+        clipped: The number of values clipped to the range of the pixel type.
+        moved_off_nodata: The number of valid values equal to nodata, moved by one.
     """
 
     clipped: int = 0
@@ -29,10 +29,10 @@ class Quantiser:
     """Turns floats into the output's pixel type.
 
     Args:
-        dtype: NumPy name.
+        dtype: The pixel type by NumPy's name.
         nodata: The value that valid pixels must not take; None if there is none.
         bands: The bands to keep, counted from 0.
-        bits: How many bits of an integer are kept; None for all.
+        bits: The number of bits of an integer that are kept; None for all.
     """
 
     dtype: str
@@ -44,9 +44,9 @@ class Quantiser:
         """Round, clip, keep valid pixels off the nodata value and put it where there are no data.
 
         Args:
-            pixels: ``(C, h, w)`` in DN; overwritten.
-            valid: ``(1 or bands kept, h, w)``; None where all are valid.
-            changes: What was changed is added up here.
+            pixels: The pixels in DN, ``(C, h, w)``; overwritten.
+            valid: Whether each pixel is valid, ``(1 or bands kept, h, w)``; None where all are.
+            changes: The counts to which values clipped and moved are added.
         """
         chosen = list(self.bands)
         pixels = np.ascontiguousarray(pixels) if chosen == list(range(len(pixels))) else pixels[chosen]
@@ -78,7 +78,7 @@ class Quantiser:
         return out
 
     def _beside(self, kind: np.dtype[Any]) -> Any:
-        """The value next to nodata, towards the inside of the type's range."""
+        """Return the value next to nodata, towards the inside of the type's range."""
         assert self.nodata is not None
         value = kind.type(self.nodata)
         if np.issubdtype(kind, np.integer):

@@ -19,19 +19,19 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRecord:
-    """The tiles, what they cost, and what is written.
+    """Describes the tiles, what they cost, and what is written.
 
     Args:
         grid: The output's grid in words.
-        tiles: Rows and columns of tiles.
-        tile_size: Side of a tile in PAN pixels.
-        overlap: PAN pixels over which neighbouring tiles are blended.
-        halo: PAN pixels that the method looks beyond a tile.
-        workers: Tiles computed at once.
-        device: Where they are computed.
+        tiles: The number of rows and columns of tiles.
+        tile_size: The side of a tile in PAN pixels.
+        overlap: The PAN pixels over which neighbouring tiles are blended.
+        halo: The PAN pixels that the method looks beyond a tile.
+        workers: The number of tiles computed at once.
+        device: The device that computes them.
         memory_mib: The memory that is needed at the peak, in MiB.
         method: The method or the model.
-        consistency: Back-projections that end it.
+        consistency: The number of back-projections that end it.
         dtype: The output's pixel type.
         driver: The output's format.
         nodata: The output's nodata value, as a text where JSON has no such number.
@@ -58,14 +58,14 @@ class PlanRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What a run took.
+    """Says how long a run took.
 
     Args:
-        seconds: From the start to the end.
-        read: Seconds spent reading, summed over threads.
-        compute: Seconds spent computing, summed over threads.
-        write: Seconds spent writing.
-        megapixels_per_second: Millions of output pixels in a second.
+        seconds: The seconds from the start to the end.
+        read: The seconds spent reading, summed over threads.
+        compute: The seconds spent computing, summed over threads.
+        write: The seconds spent writing.
+        megapixels_per_second: The millions of output pixels in a second.
         resumed_at_row: The row of tiles at which the run began; 0 where it was not resumed.
     """
 
@@ -79,12 +79,12 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How many output pixels there are, and what happened to values.
+    """Counts output pixels, and values that were not written as they were computed.
 
     Args:
-        pixels: All pixels of the output.
-        clipped: Values that were clipped to the range of the pixel type.
-        moved_off_nodata: Valid values equal to nodata, which were moved by one.
+        pixels: The number of pixels of the output.
+        clipped: The number of values clipped to the range of the pixel type.
+        moved_off_nodata: The number of valid values equal to nodata, moved by one.
     """
 
     pixels: int
@@ -94,13 +94,13 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation(SceneRecord):
-    """What would be done with a scene.
+    """Says what would be done with a scene.
 
     Args:
         schema_version: The version of this document's form.
         output: The file that would be written; None where none was named.
         options: All options by their keys.
-        plan: The tiles.
+        plan: The tiles, and what is written.
     """
 
     schema_version: int
@@ -111,21 +111,21 @@ class Explanation(SceneRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class Record(SceneRecord):
-    """What was done with a scene.
+    """Says what was done with a scene.
 
     Args:
         schema_version: The version of this document's form.
         output: The file that was written.
-        key: What a resumed run must have in common with this one.
-        created: When, in UTC.
+        key: The key that a resumed run must share.
+        created: The time of its end, in UTC.
         versions: The versions of all that has a say in the pixels.
         options: All options by their keys.
-        plan: The tiles.
+        plan: The tiles, and what was written.
         method_used: The method or the model that made the pixels.
-        guard: How the model stood beside classical methods; None where it was not compared.
-        fitted: The numbers that the method was fitted with.
-        counts: How many pixels there are, and what happened to values.
-        timing: What it took.
+        guard: The verdict on the model beside classical methods; None where it was not compared.
+        fitted: The fitted numbers of the method by their names.
+        counts: The numbers of pixels, and of values that were changed.
+        timing: The time it took.
         peak_memory_mib: The largest memory of the process, in MiB.
     """
 
@@ -145,7 +145,7 @@ class Record(SceneRecord):
 
 
 def run_key(job: Job) -> dict[str, Plain]:
-    """Return what a resumed run must have in common with the first."""
+    """Return the key that a resumed run must share with the first."""
     pair = job.scene.pair
     model = job.method.model if isinstance(job.method, Learned) else None
     return {

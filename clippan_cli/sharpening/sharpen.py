@@ -1,4 +1,4 @@
-"""Sharpen a scene: from two files to one."""
+"""The sharpening of a scene: from two files to one."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def sharpen(
         pan: The panchromatic raster.
         output: The file to write; a record ``<output>.clippan.json`` is laid beside it.
         options: What the user says.
-        listener: Hears of progress.
-        stop: Set it to stop after the row of tiles in work.
+        listener: The listener, who hears of progress.
+        stop: The event that stops the run after the row of tiles in work.
 
     Returns:
         The record.
@@ -84,7 +84,7 @@ def sharpen(
     began = time.perf_counter()
     options, hears, path = options or SharpenOptions(), listener or Deaf(), Path(output)
     check_output(path, [*ms, pan], options)
-    with _planned(ms, pan, options, hears) as job:
+    with _open_job(ms, pan, options, hears) as job:
         return _Making(job, path, hears, stop or Event()).run(began)
 
 
@@ -103,12 +103,12 @@ def explain(
     options = options or SharpenOptions()
     if output is not None:
         check_output(Path(output), [*ms, pan], options)
-    with _planned(ms, pan, options, listener or Deaf()) as job:
+    with _open_job(ms, pan, options, listener or Deaf()) as job:
         return explain_job(job, None if output is None else str(output))
 
 
 @contextmanager
-def _planned(ms: Sequence[str], pan: str, options: SharpenOptions, hears: Listener) -> Iterator[Job]:
+def _open_job(ms: Sequence[str], pan: str, options: SharpenOptions, hears: Listener) -> Iterator[Job]:
     """Open a scene and plan its sharpening."""
     files = SceneFiles(Path(pan).stem, tuple(ms), pan)
     with use_machine(options.machine) as machine, open_scene(files, options.scene, machine, hears) as scene:
@@ -116,7 +116,7 @@ def _planned(ms: Sequence[str], pan: str, options: SharpenOptions, hears: Listen
 
 
 class _Making:
-    """Makes one output."""
+    """Makes one output of a planned sharpening."""
 
     def __init__(self, job: Job, path: Path, hears: Listener, stop: Event) -> None:
         self._job, self._path, self._hears, self._stop = job, path, hears, stop

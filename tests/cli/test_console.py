@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from clippan_cli.base.options import spell
-from clippan_cli.cli.console import Console, guarded, stopping
+from clippan_cli.cli.console import Console, catch_signals, report_errors
 from clippan_cli.errors import (
     ClippanError,
     ExitCode,
@@ -37,7 +37,7 @@ def spelling(text: str) -> str:
      (Interrupted, 130), (ClippanError, 1)],
 )  # fmt: skip
 def test_an_error_is_two_lines_and_a_code(kind: type[ClippanError], code: int, capsys: Capture) -> None:
-    with pytest.raises(typer.Exit) as found, guarded(spelling):
+    with pytest.raises(typer.Exit) as found, report_errors(spelling):
         raise kind("`bands` 9 is too much", "try `src_nodata=none` or `guard=false`")
     assert found.value.exit_code == code
     said = capsys.readouterr()
@@ -46,7 +46,7 @@ def test_an_error_is_two_lines_and_a_code(kind: type[ClippanError], code: int, c
 
 
 def test_an_error_without_a_hint_is_one_line(capsys: Capture) -> None:
-    with pytest.raises(typer.Exit), guarded():
+    with pytest.raises(typer.Exit), report_errors():
         raise UsageError("no")
     assert capsys.readouterr().err == "error: no\n"
 
@@ -63,7 +63,7 @@ def test_an_error_without_a_hint_is_one_line(capsys: Capture) -> None:
     ],
 )
 def test_whatever_happens_has_a_code(error: BaseException, code: ExitCode, said: str, capsys: Capture) -> None:
-    with pytest.raises(typer.Exit) as found, guarded():
+    with pytest.raises(typer.Exit) as found, report_errors():
         raise error
     assert found.value.exit_code == code
     captured = capsys.readouterr()
@@ -73,17 +73,17 @@ def test_whatever_happens_has_a_code(error: BaseException, code: ExitCode, said:
 
 
 def test_a_closed_pipe_is_silent(capsys: Capture) -> None:
-    with pytest.raises(typer.Exit) as found, guarded():
+    with pytest.raises(typer.Exit) as found, report_errors():
         raise BrokenPipeError
     assert found.value.exit_code == ExitCode.OUTPUT
     assert capsys.readouterr().err == ""
 
 
 def test_an_exit_passes_and_success_says_nothing(capsys: Capture) -> None:
-    with pytest.raises(typer.Exit) as found, guarded():
+    with pytest.raises(typer.Exit) as found, report_errors():
         raise typer.Exit(7)
     assert found.value.exit_code == 7
-    with guarded():
+    with report_errors():
         pass
     assert capsys.readouterr() == ("", "")
 
@@ -91,7 +91,7 @@ def test_an_exit_passes_and_success_says_nothing(capsys: Capture) -> None:
 @pytest.mark.parametrize("kind", [UsageError, OSError, ValueError])
 def test_debugging_shows_where(kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("CLIPPAN_DEBUG", "1")
-    with pytest.raises(typer.Exit), guarded():
+    with pytest.raises(typer.Exit), report_errors():
         raise kind("here")
     assert "Traceback" in capsys.readouterr().err
 
@@ -154,7 +154,7 @@ def test_each_part_begins_at_nothing(capsys: Capture) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_stops(number: signal.Signals, capsys: Capture) -> None:
     former: Callable[..., Any] | int | None = signal.getsignal(number)
-    with stopping() as stop:
+    with catch_signals() as stop:
         assert not stop.is_set()
         signal.raise_signal(number)
         assert stop.is_set()
@@ -166,6 +166,6 @@ def test_the_first_signal_asks_and_the_second_stops(number: signal.Signals, caps
 
 def test_signals_are_given_back_after_an_error() -> None:
     former = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ValueError, match="broken"), stopping():
+    with pytest.raises(ValueError, match="broken"), catch_signals():
         raise ValueError("broken")
     assert signal.getsignal(signal.SIGTERM) == former

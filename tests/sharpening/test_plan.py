@@ -40,7 +40,7 @@ def test_memory_chooses_the_tile() -> None:
     for bands in (4, 8):
         plan = plan_tiles(whole, bands=bands, halo=60, planes=7 * (bands + 1), workers=2, memory=2 << 30)
         assert memory_needed(plan, bands) <= 2 << 30
-    with pytest.raises(ResourceError, match="--memory allows 100 MiB"):
+    with pytest.raises(ResourceError, match="`memory` allows 100 MiB"):
         plan_tiles(whole, bands=4, halo=60, planes=35, workers=2, memory=100 << 20)
     with pytest.raises(ResourceError, match="tiles of 8192 px"):
         plan_tiles(whole, bands=4, halo=60, planes=35, workers=2, memory=2 << 30, size=8192)
@@ -84,10 +84,10 @@ def test_the_memory_is_respected_or_the_least_is_named(
     try:
         plan = plan_tiles(box, **cost, memory=mib << 20)
     except ResourceError as error:
-        found = re.search(r"need (\d+) MiB, --memory allows (\d+) MiB", error.what)
+        found = re.search(r"need (\d+) MiB, `memory` allows (\d+) MiB", error.what)
         assert found is not None
         assert int(found[2]) == mib <= int(found[1])
-        allowed = re.search(r"--memory (\d+)M\)", error.hint)
+        allowed = re.search(r"`memory=(\d+)M`", error.hint)
         assert allowed is not None
         plan = plan_tiles(box, **cost, memory=int(allowed[1]) << 20)
         assert plan.size == TILE_SIZES[-1]
@@ -120,7 +120,7 @@ def test_the_users_tile_is_taken_or_refused(shape: tuple[int, int], size: int) -
     assert plan_tiles(box, **cost, memory=64 << 30, size=size).size == size
     with pytest.raises(ResourceError, match=f"tiles of {size} px") as found:
         plan_tiles(box, **cost, memory=1 << 20, size=size)
-    assert "smaller tiles (--tile-size)" in found.value.hint
+    assert "smaller tiles (`tile_size`)" in found.value.hint
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))

@@ -285,7 +285,7 @@ def test_explain_does_nothing(make_scene: MakeScene) -> None:
 
 def test_too_little_memory_is_said_before_the_work(make_scene: MakeScene) -> None:
     scene = make_scene(size=40)
-    with pytest.raises(ResourceError, match="--memory allows 64 MiB"):
+    with pytest.raises(ResourceError, match="`memory` allows 64 MiB"):
         run(scene, memory=64 << 20)
     assert not Path(scene.out).exists()
 

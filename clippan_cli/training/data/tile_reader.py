@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.base.listener import Listener
 from clippan_cli.errors import ClippanError, InputError, ResourceError
-from clippan_cli.opening.scene import open_files, reading
+from clippan_cli.opening.scene import open_files, set_up_gdal
 from clippan_cli.opening.window import read_window
 from clippan_cli.scene.pair import Pair
 from clippan_cli.training.data.draw import Draw
@@ -117,7 +117,7 @@ class TileReader(Dataset[RawTile | Unreadable]):
         """The scene's rasters; few stay open, for an archive has more scenes than a process may have files."""
         if index not in self._open:
             site = self._sites[index]
-            with reading(site.options):
+            with set_up_gdal(site.options):
                 self._open[index] = open_files(site.files, site.options)
         self._open.move_to_end(index)
         if len(self._open) > _MOST_OPEN:
