@@ -120,8 +120,8 @@ def test_invalid_pixels_never_enter(put: Callable[..., Path]) -> None:
     for number in range(12):
         raw = reader[number, 0]
         assert isinstance(raw, RawTile)
-        assert float(raw.ms.min()) > 0
-        assert float(raw.pan.min()) > 0
+        assert float(raw.window.ms.values.min()) > 0
+        assert float(raw.window.pan.values.min()) > 0
 
 
 def test_what_is_validated_on_is_not_learned_from(put: Callable[..., Path]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clippan_cli.errors import InputError
 from clippan_cli.networks.network import Trait
+from clippan_cli.physics.pixels import Validity
 from clippan_cli.physics.simulation import soften
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.pairs import Batch
@@ -23,7 +24,7 @@ def source(seed: int = 0, *, bands: int = 4, pan: bool = False, gap: bool = Fals
         valid = torch.ones(image.shape[1:], dtype=torch.bool)
         valid[:30] = False
         image[:, :30] = math.nan
-    return Source("made", image[:bands], image[bands] if pan else None, valid)
+    return Source("made", image[:bands], image[bands] if pan else None, Validity(valid))
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,9 @@ def test_flat_ground_is_passed_over() -> None:
 def test_nothing_but_gaps() -> None:
     image = torch.ones(3, SIDE, SIDE)
     with pytest.raises(InputError, match="without gaps"):
-        make_batch([(1.0, [Source("bad", image, valid=torch.zeros(SIDE, SIDE, dtype=torch.bool))])], 1, Draw(0))
+        make_batch(
+            [(1.0, [Source("bad", image, valid=Validity(torch.zeros(SIDE, SIDE, dtype=torch.bool)))])], 1, Draw(0)
+        )
 
 
 def test_procedural_images_are_made_of_nothing_but_a_seed() -> None:
