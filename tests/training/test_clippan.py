@@ -45,8 +45,8 @@ SMALL = {"width": 8, "blocks": 1}
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapting, "_HELD", 4)
-    monkeypatch.setattr(fullres, "_HELD", 2)
+    monkeypatch.setattr(adapting, "HELD", 4)
+    monkeypatch.setattr(fullres, "HELD", 2)
     monkeypatch.setattr(steps, "draw_curves", lambda *_: None)
 
 

@@ -14,7 +14,7 @@ from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.procedural import procedural
 from clippan_cli.training.data.simulated_pairs import SIDE, Group, Source, make_batch, margin
-from clippan_cli.training.objectives.with_truth import back_projected, supervised
+from clippan_cli.training.objectives.with_truth import back_project_pairs, measure_errors
 
 
 def source(seed: int = 0, *, bands: int = 4, pan: bool = False, gap: bool = False) -> Source:
@@ -120,7 +120,7 @@ def test_losses_against_plain_loops() -> None:
     batch = pair()
     out = batch.truth + 0.05 * torch.randn(batch.truth.shape, generator=torch.Generator().manual_seed(0))
     edge = margin(batch.context.ratio)
-    error, angle = supervised(out, batch, edge)
+    error, angle = measure_errors(out, batch, edge)
     inner = (slice(edge, -edge), slice(edge, -edge))
     errors, angles = [], []
     for i in range(len(out)):
@@ -137,11 +137,11 @@ def test_losses_against_plain_loops() -> None:
 def test_the_truth_has_the_least_loss_and_a_finite_gradient() -> None:
     batch = pair()
     out = batch.truth.clone().requires_grad_()
-    error, angle = supervised(out, batch, 8)
+    error, angle = measure_errors(out, batch, 8)
     torch.autograd.backward(error + angle)
     assert out.grad is not None
     assert bool(torch.isfinite(out.grad).all())
-    worse = supervised(batch.ms_up, batch, 8)
+    worse = measure_errors(batch.ms_up, batch, 8)
     assert float(error.detach()) < float(worse[0]) - 1
     assert float(angle.detach()) < float(worse[1]) - 1
 
@@ -149,9 +149,9 @@ def test_the_truth_has_the_least_loss_and_a_finite_gradient() -> None:
 def test_back_projection_makes_consistent_and_keeps_the_gradient() -> None:
     batch = pair()
     out = (batch.ms_up * 1.1).requires_grad_()
-    flat = [back_projected(out, batch, steps).flatten(0, 1) for steps in (0, 3)]
+    flat = [back_project_pairs(out, batch, steps).flatten(0, 1) for steps in (0, 3)]
     before, after = (float((batch.operators.down(x.detach()).view_as(batch.ms) - batch.ms).std()) for x in flat)
     assert after < 0.3 * before
-    torch.autograd.backward(back_projected(out, batch, 2).square().mean())
+    torch.autograd.backward(back_project_pairs(out, batch, 2).square().mean())
     assert out.grad is not None
     assert float(out.grad.abs().sum()) > 0
