@@ -31,7 +31,7 @@ from clippan_cli.training.data.tile_reader import TileStream
 from clippan_cli.training.loop.distributed import Group
 from clippan_cli.training.objectives.stage_two import LOSSES, FullResolution
 from clippan_cli.training.options import TrainOptions
-from clippan_cli.training.train import taught_by
+from clippan_cli.training.train import stage_two_methods
 
 _WARM = 2
 
@@ -89,7 +89,7 @@ def main() -> None:
     supervisor = load_supervisor(arguments.supervisor).move_to(device)
     side = supervisor.encoder.side
     plain = {name: weight for name, weight in LOSSES.items() if name != "teacher"}
-    methods = taught_by(TrainOptions(), {"teacher": 0.0}, device)
+    methods = stage_two_methods(TrainOptions(), {"teacher": 0.0}, device)
     sites = survey_scenes([arguments.scenes], side, methods, SceneOptions(), Deaf())
     net: Any = find_model(arguments.init).load()
     if arguments.backbone:

@@ -9,6 +9,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 class Planes(Protocol):
     """An array whose last two dimensions are rows and columns; NumPy's and torch's both are."""
 
+    @property
+    def shape(self) -> Any:
+        """The size of each dimension."""
+
     def __getitem__(self, index: Any, /) -> Any:
         """Return the pixels that the index picks."""
 
@@ -148,3 +152,9 @@ class Box(NamedTuple):
     def pieces(self, rows: int, cols: int) -> Iterator[Box]:
         """Cut the box into pieces of so many rows and columns, row by row; the last ones take what is left."""
         return (Box(r, c) for r in self.rows.pieces(rows) for c in self.cols.pieces(cols))
+
+
+def trim(planes: _Planes, by: int) -> _Planes:
+    """Cut ``by`` pixels off all sides of an array's last two dimensions; NumPy and torch give a view."""
+    whole = Box.whole(planes.shape)
+    return whole.grown(-by).cut(planes, whole)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clippan_cli.base.documents import as_plain
+from clippan_cli.base.documents import Plain, as_plain
+from clippan_cli.base.values import Setting
 from clippan_cli.errors import ClippanError, ModelError, UsageError
 from clippan_cli.modelstore.records import ModelRecord, TrainingRecord, as_table
 from clippan_cli.modelstore.store import Store, digest, pack
@@ -26,7 +27,7 @@ class Model:
 
     Args:
         folder: The folder where it lies.
-        record: Everything that is said of it there.
+        record: Everything that is said of the network there.
     """
 
     folder: Path
@@ -34,7 +35,7 @@ class Model:
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """The name of the model."""
         return self.record.id
 
     @property
@@ -44,17 +45,17 @@ class Model:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What the architecture was made with."""
+        """The settings that the architecture was made with."""
         return self.record.settings
 
     @property
     def bands(self) -> int | None:
-        """The number of MS bands it serves; None for any number."""
+        """The number of MS bands that the model serves; None for any number."""
         return self.record.bands or None
 
     @property
     def ratios(self) -> tuple[float, float]:
-        """The smallest and the largest ratio it was made for."""
+        """The smallest and the largest ratio that the model was made for."""
         return self.record.ratios
 
     @property
@@ -62,7 +63,7 @@ class Model:
         """The SHA-256 of the weights."""
         return self.record.sha256
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, Plain]:
         """Turn it into what JSON can hold: the record, and the folder beside it."""
         return {**as_plain(as_table(self.record)), "folder": str(self.folder)}
 
@@ -75,13 +76,13 @@ class Model:
         if self.bands is not None and self.bands != bands:
             raise ModelError(
                 f"model {self.id} is for {self.bands} bands, MS has {bands}",
-                "choose bands with --bidx, another --model, or --method",
+                "choose bands with `bands`, another `model`, or `method`",
             )
         low, high = self.ratios
         if not low - 0.1 <= ratio <= high + 0.1:
             raise ModelError(
                 f"model {self.id} is for ratios of {low:g} to {high:g}, this scene has {ratio:.3g}",
-                "choose another --model, or --method",
+                "choose another `model`, or `method`",
             )
 
     def verify(self) -> None:
@@ -143,7 +144,7 @@ def read_model(folder: Path) -> Model:
     """Read a model's record.
 
     Raises:
-        ModelError: It cannot be read, lacks something, or names an unknown architecture.
+        ModelError: The record cannot be read, lacks something, or names an unknown architecture.
     """
     model = Model(folder, STORE.read(folder))
     if model.network not in NETWORKS:
@@ -158,7 +159,7 @@ def save_model(
     made: Network,
     *,
     name: str,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Setting],
     ratios: tuple[float, float],
     training: TrainingRecord | None = None,
     card: str,
@@ -166,16 +167,16 @@ def save_model(
     """Write a model's folder.
 
     Args:
-        folder: Where it shall lie; its name is the model's id.
+        folder: The folder to write; its name is the model's id.
         made: The network.
         name: The name of its architecture.
-        settings: What it was made with.
-        ratios: The smallest and the largest ratio it is for.
-        training: How it came about; None where there is nothing to say.
+        settings: The settings that the network was made with.
+        ratios: The smallest and the largest ratio that the model is for.
+        training: How the model came about; None where there is nothing to say.
         card: The text of the card.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The folder cannot be written.
     """
     state = made.state_dict()
     weights = pack(state)

@@ -22,11 +22,11 @@ class TrainingRecord:
         command: The words that train it again.
         version: The version of this program.
         torch: The version of torch.
-        device: Where it was computed.
-        minutes: How long it took.
-        sources: The numbers of what it learned from, by kind.
-        init: The id of the model that it began from; None where it began anew.
-        init_sha256: The SHA-256 of the weights that it began from.
+        device: The device that computed it.
+        minutes: The minutes that the training took.
+        sources: The numbers of what was learned from, by kind.
+        init: The id of the model that the training began from; None where it began anew.
+        init_sha256: The SHA-256 of the weights that the training began from.
         best_iteration: The iteration whose weights were kept; None for the last one.
         skipped: The number of tiles that were passed over.
         held_out: The indices on tiles kept aside, by what made the image and by name.
@@ -47,7 +47,7 @@ class TrainingRecord:
     options: dict[str, Plain] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> TrainingRecord:
+    def of(cls, said: Key) -> TrainingRecord:
         """Make a record of all that is said of a training: what is no field of its own is an option.
 
         Raises:
@@ -68,12 +68,12 @@ class ModelRecord:
     Args:
         id: The model's name, that of its folder.
         network: The name of the architecture.
-        settings: What the architecture was made with.
-        bands: The number of MS bands that it serves; 0 for any number.
-        ratios: The smallest and the largest ratio that it was made for.
+        settings: The settings that the architecture was made with.
+        bands: The number of MS bands that the model serves; 0 for any number.
+        ratios: The smallest and the largest ratio that the model was made for.
         weights: The number of its weights.
         sha256: The SHA-256 of the file of weights.
-        training: How it came about.
+        training: How the model came about.
     """
 
     id: str
@@ -93,10 +93,10 @@ class ClipRecord:
     Args:
         name: The architecture of open_clip.
         weights: The tag or the file of its weights.
-        precision: The precision it computes in, ``"fp32"`` or ``"bf16"``.
+        precision: The precision that it computes in, ``"fp32"`` or ``"bf16"``.
         sha256: The SHA-256 of its weights.
-        mean: The mean of each channel that it expects.
-        deviation: The standard deviation of each channel that it expects.
+        mean: The mean that it expects of each channel.
+        deviation: The standard deviation that it expects of each channel.
         config: The configuration in JSON where open_clip does not know the architecture; else empty.
     """
 
@@ -115,15 +115,15 @@ class SupervisorRecord:
 
     Args:
         id: The supervisor's name, that of its folder.
-        bands: The number of MS bands that it looks at.
+        bands: The number of MS bands that the supervisor looks at.
         wavelengths: The centres of the MS bands, in nanometres; 0 where unknown.
         ms_input: How bands become three channels.
         weights: The number of weights that were learned.
         sha256: The SHA-256 of the file of weights.
-        clip: The CLIP that it was adapted to.
+        clip: The CLIP that the supervisor was adapted to.
         prompts: The texts for the types of images.
-        training: How it came about.
-        held_out: What was found on tiles kept aside, by name.
+        training: How the supervisor came about.
+        held_out: The scores on tiles kept aside, by name.
     """
 
     id: str = ""
@@ -138,13 +138,13 @@ class SupervisorRecord:
     held_out: dict[str, float] = field(default_factory=dict)
 
 
-def as_table(record: Any) -> dict[str, Any]:
+def as_table(record: Any) -> dict[str, Plain]:
     """Turn a record into what TOML can hold; what is not known is left out."""
     stated = {each.name: (getattr(record, each.name), _default(each)) for each in fields(record)}
     return {name: _plain(value) for name, (value, default) in stated.items() if value != default}
 
 
-def sort_training(said: Mapping[str, Any]) -> dict[str, Any]:
+def sort_training(said: Key) -> dict[str, Plain]:
     """Sort what is said of a training, flat as older folders have it, into fields and options.
 
     Numbers that older folders call by their name, as ``"nan"``, become numbers.

@@ -7,14 +7,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import tomli_w
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from clippan_cli.base.documents import from_plain
+from clippan_cli.base.documents import Plain, from_plain
 from clippan_cli.base.files import replace_file
 from clippan_cli.errors import ModelError, OutputError
 from clippan_cli.modelstore.records import ModelRecord, SupervisorRecord, as_table, sort_training
@@ -29,7 +29,7 @@ class Store(Generic[_Record]):
     """A kind of sealed folder.
 
     Args:
-        what: What such a folder holds, which names its files.
+        what: The word for what such a folder holds; its files are named after it.
         kind: The dataclass of its record.
     """
 
@@ -55,8 +55,8 @@ class Store(Generic[_Record]):
 
         Args:
             folder: The folder to write, made if need be.
-            weights: What :func:`pack` made.
-            record: What to say of them.
+            weights: The content of the file of weights, as :func:`pack` makes it.
+            record: The record of the weights.
             card: The text of the card; None for no card.
 
         Raises:
@@ -116,7 +116,7 @@ class Store(Generic[_Record]):
         except SafetensorError as error:
             raise ModelError(f"{folder / self.weights} holds no weights: {error}", self._again) from error
 
-    def _complete(self, table: dict[str, Any]) -> dict[str, Any]:
+    def _complete(self, table: Mapping[str, Plain]) -> Mapping[str, Plain]:
         """Refuse a record that lacks something, and read an older one as one of today."""
         for each in fields(self.kind):
             if each.name not in table and each.default is MISSING and each.default_factory is MISSING:
@@ -130,7 +130,7 @@ def pack(state: Mapping[str, Tensor], beside: dict[str, str] | None = None) -> b
 
     Args:
         state: The weights by their names.
-        beside: What the header of the file shall say besides.
+        beside: What the header of the file says beside them.
     """
     return save({name: value.detach().cpu().contiguous() for name, value in state.items()}, beside)
 

@@ -28,13 +28,13 @@ def save_supervisor(
     """Write a supervisor's folder. CLIP itself is not copied, only named, with its SHA-256.
 
     Args:
-        folder: Where it shall lie; its name is the supervisor's id.
+        folder: The folder to write; its name is the supervisor's id.
         made: The supervisor.
-        training: How it came about; None where there is nothing to say.
-        held_out: What was found on tiles kept aside.
+        training: How the supervisor came about; None where there is nothing to say.
+        held_out: The scores on tiles kept aside, by name.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The folder cannot be written.
     """
     weights = pack(made.state_dict())
     record = SupervisorRecord(
@@ -57,8 +57,8 @@ def read_record(folder: Path) -> SupervisorRecord:
     """Read a supervisor's record.
 
     Raises:
-        UsageError: There is none.
-        ModelError: It cannot be read.
+        UsageError: The folder holds no supervisor.
+        ModelError: The record cannot be read.
     """
     if not (folder / RECORD).is_file():
         raise UsageError(f"no supervisor in {folder}: it has no {RECORD}", "clippan adapt makes one")
@@ -71,14 +71,14 @@ def load_supervisor(
     """Return a supervisor, frozen, on the CPU.
 
     Args:
-        folder: The folder where it lies.
+        folder: The folder where the supervisor lies.
         clip_weights: The tag or file of CLIP's weights; None for what the record names.
         download: Whether the weights of a tag may be fetched.
         encoder: CLIP, if it is at hand.
 
     Raises:
-        UsageError: There is none.
-        ModelError: It is damaged, or CLIP is another one.
+        UsageError: The folder holds no supervisor.
+        ModelError: The supervisor is damaged, or CLIP is another one.
     """
     record = read_record(folder)
     clip, own = record.clip, STORE.load(folder, record)
@@ -94,7 +94,7 @@ def load_supervisor(
             raise ModelError(
                 f"the supervisor {folder} was adapted to another CLIP: sha256 {clip.sha256[:12]}…, "
                 f"not {encoder.sha256[:12]}…",
-                f"--clip-weights must name the weights of {clip.name} that it was adapted to",
+                f"`clip_weights` must name the weights of {clip.name} that it was adapted to",
             )
         # The weights alone do not tell: as a file and as a tag the same ones may be taken for others.
         encoder.mean.copy_(torch.tensor(clip.mean).view(1, 3, 1, 1))
@@ -109,6 +109,7 @@ def load_supervisor(
 
 
 def _name(encoder: Encoder) -> ClipRecord:
+    """Name CLIP, so that the same one is found again."""
     return ClipRecord(
         name=encoder.name,
         weights=encoder.weights,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
+import torch
+
 from clippan_cli.base.files import replace_file
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
@@ -19,18 +21,17 @@ from clippan_cli.supervision.projector import INPUTS
 from clippan_cli.supervision.prompts import wordings
 from clippan_cli.training.adapt import Classroom, adapt_on, read_clip, stage_one_methods
 from clippan_cli.training.data.surveyed_scenes import survey_scenes
-from clippan_cli.training.loop.distributed import Group, alone
+from clippan_cli.training.loop.distributed import Group, check_alone
 from clippan_cli.training.objectives.stage_one import LOSSES as STAGE_ONE
 from clippan_cli.training.objectives.stage_two import LOSSES
+from clippan_cli.training.objectives.without_truth import INDICES
 from clippan_cli.training.options import NONE, AblateOptions, AdaptOptions, TrainOptions
-from clippan_cli.training.train import Ground, loss_weights, taught_by, train_on
+from clippan_cli.training.train import Ground, loss_weights, stage_two_methods, train_on
 
 TABLES = ("losses", "stage1", "input", "prompts")
 """The paper's tables 2, 3, 4 and 5."""
 
 TABLE = "ablation.csv"
-
-_INDICES = ("hqnr", "d_rho", "r_ergas")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,8 @@ class Row:
 
     Args:
         variant: The line's name.
-        means: Each index's mean over the seeds.
-        spread: Each index's standard deviation over the seeds.
+        means: The mean of each index over the seeds.
+        spread: The standard deviation of each index over the seeds.
     """
 
     variant: str
@@ -53,11 +54,11 @@ class Ablation:
     """A table, trained.
 
     Args:
-        output: Its folder.
-        table: Its name.
-        seeds: Trainings of each line.
-        rows: Its lines.
-        beside: Indices of interpolation and formulas, and of the model that was begun with.
+        output: The folder of the table.
+        table: The name of the table.
+        seeds: The number of trainings of each line.
+        rows: The lines of the table.
+        beside: The indices of interpolation and formulas, and of the model that was begun with.
     """
 
     output: str
@@ -68,11 +69,11 @@ class Ablation:
 
     def lines(self) -> Iterator[str]:
         """Write the table for people."""
-        yield f"{'':<24}" + "".join(f"{name:>18}" for name in _INDICES)
+        yield f"{'':<24}" + "".join(f"{name:>18}" for name in INDICES)
         for name, row in self.beside.items():
-            yield f"{name:<24}" + "".join(f"{row[index]:>18.4f}" for index in _INDICES)
+            yield f"{name:<24}" + "".join(f"{row[index]:>18.4f}" for index in INDICES)
         for line in self.rows:
-            cells = "".join(f"{line.means[i]:>10.4f} ±{line.spread[i]:.4f}" for i in _INDICES)
+            cells = "".join(f"{line.means[i]:>10.4f} ±{line.spread[i]:.4f}" for i in INDICES)
             yield f"{line.variant:<24}{cells}"
 
 
@@ -81,9 +82,9 @@ class Variant:
     """One line of a table.
 
     Args:
-        name: For people.
-        adapting: How its supervisor is made.
-        training: How it trains.
+        name: The name of the line, for people.
+        adapting: How the supervisor is adapted.
+        training: How the network is trained.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Variant:
 
 
 def variants(table: str, options: TrainOptions) -> list[Variant]:
-    """The lines of a table.
+    """Return the lines of a table.
 
     Raises:
         UsageError: There is no such table.
@@ -150,30 +151,32 @@ def ablate(
     Args:
         scenes: Folders of scenes, or lists.
         output: A folder for the table and for all that is trained.
-        table: One of :data:`TABLES`.
-        options: What the variants have in common, and how many seeds there are.
+        table: The name of the table, one of :data:`TABLES`.
+        options: What the variants have in common, and how many seeds there are; None for the defaults.
         listener: Hears of progress.
         stop: Set it to stop after the step in work.
 
     Returns:
-        For each line, means over the seeds and their standard deviations.
+        The table: for each line, means over the seeds and their standard deviations.
 
     Raises:
         UsageError: There is no such table.
         OutputError: The folder holds a table already.
     """
-    alone("clippan ablate")
+    check_alone("clippan ablate")
     options = options or AblateOptions()
     hears, folder = listener or Deaf(), Path(output)
     training = options.training
     lines = variants(table, training)
     if (folder / TABLE).exists() and not (training.overwrite or training.resume):
         raise OutputError(f"{folder} holds a table", "choose another -o, or replace it with `overwrite`")
-    bench = _bench(scenes, folder, training, lines, hears, stop or Event())
+    group = Group(device=choose_device(training.device))
+    room = _open_room(scenes, training, lines, group.device, hears)
+    bench = _Bench(folder=folder, room=room, group=group, hears=hears, stop=stop or Event())
     rows: list[Row] = []
     for line in lines:
         found = [bench.train(line, seed) for seed in range(training.seed, training.seed + options.seeds)]
-        rows.append(_summary(line.name, found))
+        rows.append(_summarise(line.name, found))
         _write(folder / TABLE, rows)
     beside = {name: dict(row) for name, row in found[0].items() if name != "model"}
     return Ablation(output=str(folder), table=table, seeds=options.seeds, rows=rows, beside=beside)
@@ -184,12 +187,12 @@ class _Bench:
     """What all trainings of a table share: scenes, surveyed once, CLIP, read once, and supervisors.
 
     Args:
-        folder: For all that is made.
+        folder: The folder of all that is made.
         room: The scenes and CLIP; there is always a line that needs it.
-        group: Where to compute.
+        group: The process, and the device that it computes on.
         hears: Hears of progress.
-        stop: Stops it.
-        supervisors: Those that are made already, with their options.
+        stop: Stops a training after the step in work.
+        supervisors: The supervisors that are made already, with their options.
     """
 
     folder: Path
@@ -211,11 +214,11 @@ class _Bench:
         ground = Ground(self.room.sites, self.room.encoder.side, supervisor)
         trained = train_on(ground, place, options, self.group, Deaf(), stop=self.stop)
         held = trained.record.training.held_out
-        self.hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in _INDICES))
+        self.hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in INDICES))
         return held
 
     def _adapt(self, options: AdaptOptions) -> Path:
-        """A supervisor; lines that ask for the same share it."""
+        """Return the folder of a supervisor; lines that ask for the same share it."""
         for known, path in self.supervisors:
             if known == options:
                 return path
@@ -225,25 +228,19 @@ class _Bench:
         return path
 
 
-def _bench(
-    scenes: Sequence[str],
-    folder: Path,
-    options: TrainOptions,
-    lines: Sequence[Variant],
-    hears: Listener,
-    stop: Event,
-) -> _Bench:
-    group = Group(device=choose_device(options.device))
+def _open_room(
+    scenes: Sequence[str], options: TrainOptions, lines: Sequence[Variant], device: torch.device, hears: Listener
+) -> Classroom:
+    """Read CLIP and survey the scenes for all that one of the lines needs."""
     encoder = read_clip(options.clip, Deaf())
     weights = {name: max(loss_weights(line.training)[name] for line in lines) for name in loss_weights(options)}
-    methods = stage_one_methods() | taught_by(options, weights, group.device)
-    sites = survey_scenes(scenes, encoder.side, methods, options.scene, hears)
-    return _Bench(folder=folder, room=Classroom(sites, encoder), group=group, hears=hears, stop=stop)
+    methods = stage_one_methods() | stage_two_methods(options, weights, device)
+    return Classroom(survey_scenes(scenes, encoder.side, methods, options.scene, hears), encoder)
 
 
-def _summary(name: str, found: Sequence[dict[str, dict[str, float]]]) -> Row:
-    """Mean and standard deviation of each index over the seeds."""
-    values = {index: [held["model"][index] for held in found] for index in _INDICES}
+def _summarise(name: str, found: Sequence[dict[str, dict[str, float]]]) -> Row:
+    """Return mean and standard deviation of each index over the seeds."""
+    values = {index: [held["model"][index] for held in found] for index in INDICES}
     spread = {index: statistics.stdev(each) if len(each) > 1 else 0.0 for index, each in values.items()}
     return Row(
         variant=name,
@@ -254,8 +251,8 @@ def _summary(name: str, found: Sequence[dict[str, dict[str, float]]]) -> Row:
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
     lines: list[list[object]] = [
-        ["variant", *(column for index in _INDICES for column in (index, f"{index}_sd"))],
-        *([row.variant, *(part[i] for i in _INDICES for part in (row.means, row.spread))] for row in rows),
+        ["variant", *(column for index in INDICES for column in (index, f"{index}_sd"))],
+        *([row.variant, *(part[i] for i in INDICES for part in (row.means, row.spread))] for row in rows),
     ]
     text = io.StringIO(newline="")
     csv.writer(text).writerows(lines)

@@ -11,26 +11,27 @@ import torch
 
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
-from clippan_cli.base.options import identity, spelled
+from clippan_cli.base.options import identity
 from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import method
-from clippan_cli.modelstore.records import SupervisorRecord, TrainingRecord
+from clippan_cli.modelstore.records import SupervisorRecord
 from clippan_cli.modelstore.supervisor import RECORD
 from clippan_cli.scene.find import find_all
 from clippan_cli.supervision.encoder import UNTRAINED, Encoder
-from clippan_cli.supervision.projector import Projector, linear_map
+from clippan_cli.supervision.projector import Projector
 from clippan_cli.supervision.prompts import read_prompts
 from clippan_cli.supervision.supervisor import Supervisor
 from clippan_cli.training.data.surveyed_scenes import Site, names, survey_scenes
-from clippan_cli.training.data.tile_reader import TileStream, held_tiles
-from clippan_cli.training.loop.distributed import Group, alone
+from clippan_cli.training.data.tile_reader import HELD, TileStream, held_tiles
+from clippan_cli.training.loop.distributed import Group, check_alone
 from clippan_cli.training.loop.steps import Loop, check_folder
 from clippan_cli.training.loop.task import Schedule, Trained
-from clippan_cli.training.objectives.stage_one import LOSSES, REFERENCE, Adapting, chosen_weights
+from clippan_cli.training.objectives.stage_one import LOSSES, REFERENCE, Adapting
+from clippan_cli.training.objectives.weights import choose_weights
 from clippan_cli.training.options import AdaptOptions, ClipOptions
+from clippan_cli.training.products.recipe import make_recipe
 from clippan_cli.training.products.supervisor import SupervisorProduct
 
-_HELD = 16
 _USUAL_WEIGHTS = "openai"
 
 
@@ -59,7 +60,7 @@ def adapt(
     Args:
         scenes: Folders of scenes, or lists.
         output: The supervisor's folder.
-        options: What the user says.
+        options: What the user says; None for the defaults.
         listener: Hears of progress.
         stop: Set it to stop after the step in work; ``resume`` continues.
 
@@ -73,7 +74,7 @@ def adapt(
         OutputError: The supervisor cannot be written.
         Interrupted: ``stop`` was set.
     """
-    alone("clippan adapt")
+    check_alone("clippan adapt")
     options, folder, hears = options or AdaptOptions(), Path(output), listener or Deaf()
     check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
     # What is wrong shall be said before CLIP is read.
@@ -90,12 +91,12 @@ def check_stage_one(options: AdaptOptions) -> None:
     Raises:
         UsageError: An option means nothing.
     """
-    chosen_weights(options.losses, LOSSES)
+    choose_weights(options.losses, LOSSES)
     read_prompts(options.clip.prompt, options.clip.prompts)
 
 
 def read_clip(options: ClipOptions, hears: Listener) -> Encoder:
-    """Read CLIP; it is said if it is untrained.
+    """Read CLIP, and warn if it is untrained.
 
     Raises:
         ModelError: Its weights are not at hand.
@@ -118,16 +119,15 @@ def adapt_on(
 ) -> Trained[SupervisorRecord]:
     """Adapt on scenes that are known; see :func:`adapt`."""
     sites, encoder = room.sites, room.encoder
-    weights = chosen_weights(options.losses, LOSSES)
+    weights = choose_weights(options.losses, LOSSES)
     prompts = read_prompts(options.clip.prompt, options.clip.prompts)
     group = Group(device=choose_device(options.device))
     torch.manual_seed(options.seed)
-    net = Supervisor(encoder, projector(options.clip.ms_input, sites), prompts, sites[0].wavelengths).move_to(
-        group.device
-    )
+    projector = Projector(options.clip.ms_input, *sites[0].channels(options.clip.ms_input))
+    net = Supervisor(encoder, projector, prompts, sites[0].wavelengths).move_to(group.device)
     for site in sites:
         net.check_fit(site.files.name, site.wavelengths)
-    held = held_tiles(sites, encoder.side, _HELD, group.device, hears)
+    held = held_tiles(sites, encoder.side, HELD, group.device, hears)
     task = Adapting(
         TileStream(
             sites=sites,
@@ -150,23 +150,14 @@ def adapt_on(
         "texts": prompts.texts,
         "scenes": names(sites),
     }
-    words = ["clippan adapt --scenes SCENES -o", folder.resolve().name, *spelled(options)]
     loop = Loop(
         folder=folder,
         net=net,
         task=task,
-        product=SupervisorProduct(TrainingRecord.of({**key, "command": " ".join(words)}), task),
+        product=SupervisorProduct(make_recipe("clippan adapt --scenes SCENES", folder, options, key), task),
         schedule=Schedule(options.iterations, options.batch, options.rate, options.every),
         key=key,
         hears=hears,
         stop=stop,
     )
     return loop.run(options.resume)
-
-
-def projector(kind: str, sites: Sequence[Site]) -> Projector:
-    """Make a projector for the first scene's bands, stretched like its tiles."""
-    site = sites[0]
-    low, width = site.low[:-1], (site.high - site.low)[:-1]
-    mean, covariance = (site.mean - low) / width, site.covariance / (width[:, None] * width)
-    return Projector(kind, *linear_map(kind, site.wavelengths, mean, covariance))

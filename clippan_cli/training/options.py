@@ -14,7 +14,7 @@ from clippan_cli.opening.options import SceneOptions
 from clippan_cli.supervision.prompts import DEFAULT as DEFAULT_PROMPT
 
 NONE = "none"
-"""No supervisor, or no teacher."""
+"""Stands for no supervisor, or no teacher."""
 
 
 def _iterations(default: int) -> Any:
@@ -73,8 +73,8 @@ class ClipOptions:
     """What the user may say of CLIP and of how it is shown images.
 
     Args:
-        clip: An architecture of open_clip, or a JSON file with a configuration.
-        clip_weights: A tag, a file, or ``"none"``; None for the usual ones, or for where a supervisor's were.
+        clip: The name of an architecture of open_clip, or a JSON file with a configuration.
+        clip_weights: CLIP's weights: a tag, a file, or ``"none"``; None for the usual ones, or those of a supervisor.
         download: Whether the weights of a tag may be fetched.
         precision: CLIP's precision, ``"fp32"`` or ``"bf16"``.
         ms_input: How bands become three channels.
@@ -119,16 +119,16 @@ class AdaptOptions:
 
     Args:
         clip: What is said of CLIP.
-        losses: Weights of the losses, by name; those that are not named keep theirs, 0 switches one off.
-        type_temperature: τ_c.
-        scene_temperature: τ_i.
-        iterations: Steps of the optimiser.
-        batch: Tiles in a step.
+        losses: The weights of the losses, by name; a loss that is not named keeps its own, 0 switches one off.
+        type_temperature: The temperature τ_c of the loss over types.
+        scene_temperature: The temperature τ_i of the loss over scenes.
+        iterations: The number of steps of the optimiser.
+        batch: The number of tiles in a step.
         rate: The highest learning rate.
         seed: The seed of every random choice.
-        every: Steps between checkpoints and validations.
-        jobs: Processes that read tiles.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        every: The number of steps between checkpoints and validations.
+        jobs: The number of processes that read tiles.
+        device: The device to compute on: ``"auto"``, ``"cpu"``, ``"cuda"`` …
         scene: What is said of the scenes.
         overwrite: Whether an existing supervisor may be replaced.
         resume: Whether to continue a training that was stopped.
@@ -156,24 +156,24 @@ class TrainOptions:
 
     Args:
         init: The model to begin with: a shipped one's id, or a folder; it is passed over where ``backbone`` is given.
-        backbone: Name of the architecture, when it begins anew.
-        settings: What to make it with.
-        supervisor: Its folder; ``"none"`` for none; None to adapt one first.
-        clip: What is said of CLIP, when one is adapted first.
-        adapt_iterations: Steps of that adaptation.
-        losses: Weights of the losses, by name; those that are not named keep theirs, 0 switches one off.
+        backbone: The name of the architecture, where a network begins anew.
+        settings: The settings of that network.
+        supervisor: The folder of the supervisor; ``"none"`` for none; None to adapt one first.
+        clip: What is said of CLIP, where a supervisor is adapted first.
+        adapt_iterations: The number of steps of that adaptation.
+        losses: The weights of the losses, by name; a loss that is not named keeps its own, 0 switches one off.
         degradation: How the spectral loss sees MS: ``"mtf"`` or ``"bicubic"``.
         teacher: A model or method to imitate, or ``"none"``; None for the shipped model where a network begins anew,
             else for none.
-        keep_teacher: Whether its weight stays, instead of falling to 0.
-        iterations: Steps of the optimiser.
-        batch: Tiles in a step, over all processes.
+        keep_teacher: Whether the teacher's weight stays, instead of falling to 0.
+        iterations: The number of steps of the optimiser.
+        batch: The number of tiles in a step, over all processes.
         rate: The highest learning rate.
-        consistency: Back-projections inside the graph.
+        consistency: The number of back-projections inside the graph.
         seed: The seed of every random choice.
-        every: Steps between checkpoints and validations.
-        jobs: Processes that read tiles.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        every: The number of steps between checkpoints and validations.
+        jobs: The number of processes that read tiles.
+        device: The device to compute on: ``"auto"``, ``"cpu"``, ``"cuda"`` …
         scene: What is said of the scenes.
         overwrite: Whether an existing model may be replaced.
         resume: Whether to continue a training that was stopped.
@@ -226,7 +226,7 @@ class AblateOptions:
     """What the user may say of an ablation.
 
     Args:
-        seeds: Trainings of each line of the table.
+        seeds: The number of trainings of each line of the table.
         training: What the lines have in common.
     """
 
@@ -240,14 +240,14 @@ class TuneOptions:
 
     Args:
         init: The model to begin with: a shipped one's id, or a folder.
-        weights: ``"full"``, all weights, or ``"freeze"``, the last layer's only.
-        iterations: Steps of the optimiser.
+        weights: The weights that learn: ``"full"``, all of them, or ``"freeze"``, the last layer's only.
+        iterations: The number of steps of the optimiser.
         rate: The highest learning rate.
-        angle: Weight of the spectral angle.
-        consistency: Back-projections inside the graph.
+        angle: The weight of the spectral angle.
+        consistency: The number of back-projections inside the graph.
         seed: The seed of every random choice.
-        every: Steps between checkpoints.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        every: The number of steps between checkpoints.
+        device: The device to compute on: ``"auto"``, ``"cpu"``, ``"cuda"`` …
         scene: What is said of the scenes.
         overwrite: Whether an existing model may be replaced.
         resume: Whether to continue a training that was stopped.
@@ -274,19 +274,19 @@ class PretrainOptions:
     Args:
         images: Folders with images, MS or RGB.
         scenes: Folders with real pairs.
-        procedural: How many images to make from nothing; they are a part of the mixture in any case.
+        procedural: The number of images to make from nothing; they are a part of the mixture in any case.
         init: A model to begin with, a shipped one's id or a folder; its architecture is taken. None to begin anew.
-        network: Name of the architecture.
-        settings: What to make it with.
-        bands: MS bands; None for any number, if the architecture can.
-        iterations: Steps of the optimiser.
-        batch: Pairs in a step.
+        network: The name of the architecture.
+        settings: The settings of a new network.
+        bands: The number of MS bands; None for any number, if the architecture can.
+        iterations: The number of steps of the optimiser.
+        batch: The number of pairs in a step.
         rate: The highest learning rate.
-        angle: Weight of the spectral angle.
-        consistency: Back-projections inside the graph.
+        angle: The weight of the spectral angle.
+        consistency: The number of back-projections inside the graph.
         seed: The seed of every random choice.
-        every: Steps between checkpoints and validations.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        every: The number of steps between checkpoints and validations.
+        device: The device to compute on: ``"auto"``, ``"cpu"``, ``"cuda"`` …
         scene: What is said of the scenes.
         overwrite: Whether an existing model may be replaced.
         resume: Whether to continue a training that was stopped.

@@ -11,21 +11,22 @@ import torch
 
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
-from clippan_cli.base.options import identity, spelled
+from clippan_cli.base.options import identity
 from clippan_cli.errors import UsageError
 from clippan_cli.modelstore.model import RECORD
-from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
+from clippan_cli.modelstore.records import ModelRecord
 from clippan_cli.networks.registry import network
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.imagery import image_sources, pair_sources, procedural_sources
 from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.simulated_pairs import RATIOS, Source, make_batch
-from clippan_cli.training.loop.distributed import alone
+from clippan_cli.training.loop.distributed import check_alone
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
 from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import PretrainOptions
 from clippan_cli.training.products.model import ModelProduct
+from clippan_cli.training.products.recipe import make_recipe
 
 _SHARES = {"images": 0.15, "scenes": 0.25, "procedural": 0.6}
 _LARGEST_RATIO = 8.0
@@ -44,7 +45,7 @@ def pretrain(
 
     Args:
         output: The folder of the model; its name becomes the id.
-        options: What the user says.
+        options: What the user says; None for the defaults.
         listener: Hears of progress.
         stop: Set it to stop after the step in work; ``resume`` continues.
 
@@ -57,7 +58,7 @@ def pretrain(
         OutputError: The model cannot be written.
         Interrupted: ``stop`` was set.
     """
-    alone("clippan pretrain")
+    check_alone("clippan pretrain")
     options, folder, hears = options or PretrainOptions(), Path(output), listener or Deaf()
     check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
     device = choose_device(options.device)
@@ -77,13 +78,12 @@ def pretrain(
         raise UsageError(f"{options.network} serves one number of bands only", "say which: `bands=4`")
     sources = _gather(options, hears)
     total = sum(_SHARES[name] for name in sources)
-    groups = [(_SHARES[name] / total, [_to(each, device) for each in found]) for name, found in sources.items()]
+    groups = [(_SHARES[name] / total, [each.to(device) for each in found]) for name, found in sources.items()]
 
     def draw(number: int, size: int) -> Batch:
-        return make_batch(groups, size, Draw(options.seed * 1_000_003 + number), options.bands)
+        return make_batch(groups, size, Draw.of(options.seed, number), options.bands)
 
     key = {**identity(options), **begun, "sources": {name: len(found) for name, found in sources.items()}}
-    words = ["clippan pretrain -o", folder.resolve().name, *spelled(options, *(_GIVEN if begun else ()))]
     loop = Loop(
         folder=folder,
         net=net,
@@ -92,7 +92,7 @@ def pretrain(
             network=options.network,
             settings=options.settings,
             ratios=(min(RATIOS), _LARGEST_RATIO),
-            recipe=TrainingRecord.of({**key, "command": " ".join(words)}),
+            recipe=make_recipe("clippan pretrain", folder, options, key, *(_GIVEN if begun else ())),
             lessons=_LESSONS.format(options.angle, options.consistency),
         ),
         schedule=Schedule(options.iterations, options.batch, options.rate, options.every),
@@ -104,7 +104,7 @@ def pretrain(
 
 
 _GIVEN = ("network", "settings", "bands")
-"""What a model that a training goes on from decides."""
+"""The options that the model decides which a training goes on from."""
 
 
 def _gather(options: PretrainOptions, hears: Listener) -> dict[str, Sequence[Source]]:
@@ -120,9 +120,3 @@ def _gather(options: PretrainOptions, hears: Listener) -> dict[str, Sequence[Sou
         found["procedural"] = procedural_sources(options.procedural, options.seed)
     hears.say("learning from " + ", ".join(f"{len(sources)} {name}" for name, sources in found.items()))
     return found
-
-
-def _to(source: Source, device: torch.device) -> Source:
-    pan = None if source.pan is None else source.pan.to(device)
-    valid = None if source.valid is None else source.valid.to(device)
-    return replace(source, bands=source.bands.to(device), pan=pan, valid=valid)

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import torch
 
+from clippan_cli.base.identity import Key
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
-from clippan_cli.base.options import identity, spelled
+from clippan_cli.base.options import identity
 from clippan_cli.errors import UsageError
 from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import ANCHORS, DEFAULT, method
 from clippan_cli.modelstore.model import RECORD, Model
-from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
+from clippan_cli.modelstore.records import ModelRecord
 from clippan_cli.modelstore.supervisor import RECORD as SUPERVISOR_RECORD
 from clippan_cli.modelstore.supervisor import load_supervisor
 from clippan_cli.networks.network import Network
@@ -26,17 +26,17 @@ from clippan_cli.scene.find import find_all
 from clippan_cli.supervision.supervisor import Supervisor
 from clippan_cli.training.adapt import Classroom, adapt_on, check_stage_one, read_clip, stage_one_methods
 from clippan_cli.training.data.surveyed_scenes import Site, names, survey_scenes
-from clippan_cli.training.data.tile_reader import TileStream, held_tiles
-from clippan_cli.training.loop.distributed import Group, joined
+from clippan_cli.training.data.tile_reader import HELD, TileStream, held_tiles
+from clippan_cli.training.loop.distributed import Group, join_group
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder, discard
 from clippan_cli.training.loop.task import Schedule, Trained
-from clippan_cli.training.objectives.stage_one import chosen_weights
 from clippan_cli.training.objectives.stage_two import LOSSES, FullResolution
+from clippan_cli.training.objectives.weights import choose_weights
 from clippan_cli.training.objectives.without_truth import DEGRADATIONS
 from clippan_cli.training.options import NONE, TrainOptions
 from clippan_cli.training.products.judged_model import JudgedModel
+from clippan_cli.training.products.recipe import make_recipe
 
-_HELD = 16
 _SIDE = 192
 _RATIOS = (1.5, 8.0)
 _LESSONS = """Trained on tiles of real scenes at full resolution, without a truth. Weights of the losses: {};
@@ -57,7 +57,7 @@ def train(
     Args:
         scenes: Folders of scenes, or lists.
         output: The folder of the new model.
-        options: What the user says.
+        options: What the user says; None for the defaults.
         listener: Hears of progress.
         stop: Set it to stop after the step in work; ``resume`` continues.
 
@@ -75,17 +75,17 @@ def train(
     weights = loss_weights(options)
     find_all(scenes)
     check_folder(folder, RECORD, overwrite=options.overwrite, resume=options.resume)
-    with joined(choose_device(options.device)) as group:
+    with join_group(choose_device(options.device)) as group:
         if options.batch % group.size:
             raise UsageError(
                 f"`batch={options.batch}` cannot be shared by {group.size} processes", "give a multiple of their number"
             )
         hears = hears if group.leads else Deaf()
         # What is wrong shall be said before CLIP is read.
-        methods = taught_by(options, weights, group.device)
+        methods = stage_two_methods(options, weights, group.device)
         check_beginning(options, folder)
         if group.leads and options.overwrite:
-            # Else --resume would take the former model for this one, were this training stopped early.
+            # Else a resumed run would take the former model for this one, were this training stopped early.
             discard(folder, RECORD)
         work = _Work(folder=folder, options=options, group=group, hears=hears, stop=stop or Event())
         return work.run(work.ground(scenes, methods, weights), weights)
@@ -97,8 +97,8 @@ class Ground:
 
     Args:
         sites: The scenes.
-        side: PAN pixels a side of a tile.
-        supervisor: None for none.
+        side: The number of PAN pixels a side of a tile.
+        supervisor: The supervisor; None where none is needed.
     """
 
     sites: Sequence[Site]
@@ -112,7 +112,7 @@ def loss_weights(options: TrainOptions) -> dict[str, float]:
     Raises:
         UsageError: An option means nothing.
     """
-    weights = chosen_weights(options.losses, LOSSES)
+    weights = choose_weights(options.losses, LOSSES)
     if options.supervisor == NONE:
         weights["language"] = 0.0
     unasked = options.teacher is None and options.backbone is None and "teacher" not in options.losses
@@ -123,8 +123,8 @@ def loss_weights(options: TrainOptions) -> dict[str, float]:
     return weights
 
 
-def taught_by(options: TrainOptions, weights: Mapping[str, float], device: torch.device) -> dict[str, Method]:
-    """Return the methods that must know the scenes, by their names."""
+def stage_two_methods(options: TrainOptions, weights: Mapping[str, float], device: torch.device) -> dict[str, Method]:
+    """Return the methods that must know the scenes for stage II, by their names."""
     methods: dict[str, Method] = {name: method(name) for name in ANCHORS}
     if weights["teacher"]:
         methods["teacher"] = method(options.teacher or DEFAULT, device)
@@ -138,7 +138,7 @@ def check_beginning(options: TrainOptions, folder: Path) -> None:
         UsageError: There is no such network or model, or it looks at whole images.
     """
     if options.backbone is not None:
-        _new_network(options, 4)
+        _make_network(options, 4)
     else:
         begin_from(options.init, folder)
     if loss_weights(options)["language"] and options.supervisor is None:
@@ -147,7 +147,15 @@ def check_beginning(options: TrainOptions, folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What the parts of one training have in common."""
+    """What the parts of one training have in common.
+
+    Args:
+        folder: The folder of the product.
+        options: What the user says of it.
+        group: The processes that train together.
+        hears: Hears of progress.
+        stop: Stops the training after the step in work.
+    """
 
     folder: Path
     options: TrainOptions
@@ -198,19 +206,19 @@ class _Work:
         watched = supervisor.move_to(self.group.device) if supervisor is not None and weights["language"] else None
         task = FullResolution(
             stream=self._stream(ground),
-            held=held_tiles(sites, ground.side, _HELD, self.group.device, self.hears) if self.group.leads else [],
+            held=held_tiles(sites, ground.side, HELD, self.group.device, self.hears) if self.group.leads else [],
             supervisor=watched,
             weights=weights,
             options=options,
             init=None if model is None else net,
         )
-        key = _key(options, weights, model, watched) | {"scenes": names(sites)}
-        words = ["clippan train --scenes SCENES -o", self.folder.resolve().name, *spelled(options)]
+        key = {**_key(options, weights, model, watched), "scenes": names(sites)}
+        stated = {**key, "sources": {"scenes": len(sites)}}
         product = JudgedModel(
             network=options.backbone or (model.network if model else ""),
             settings=options.settings if model is None else model.settings,
             ratios=_ratios(sites) if model is None else model.ratios,
-            recipe=TrainingRecord.of({**key, "sources": {"scenes": len(sites)}, "command": " ".join(words)}),
+            recipe=make_recipe("clippan train --scenes SCENES", self.folder, options, stated),
             lessons=_lessons(options, weights, watched),
             task=task,
         )
@@ -230,7 +238,7 @@ class _Work:
     def _network(self, bands: int, ratio: float) -> tuple[Model | None, Network]:
         """Make what is trained, and find what it begins from."""
         if self.options.backbone is not None:
-            return None, _new_network(self.options, bands)
+            return None, _make_network(self.options, bands)
         model = begin_from(self.options.init, self.folder)
         model.check_fit(bands, ratio)
         return model, model.load().train()
@@ -256,7 +264,8 @@ def train_on(
     return work.run(ground, loss_weights(options))
 
 
-def _new_network(options: TrainOptions, bands: int) -> Network:
+def _make_network(options: TrainOptions, bands: int) -> Network:
+    """Make the network that a training begins anew with."""
     assert options.backbone is not None
     made = network(options.backbone, bands, **options.settings)
     if not made.tile_safe:
@@ -282,7 +291,7 @@ def _lessons(options: TrainOptions, weights: Mapping[str, float], watched: Super
 
 def _key(
     options: TrainOptions, weights: Mapping[str, float], model: Model | None, supervisor: Supervisor | None
-) -> dict[str, Any]:
+) -> Key:
     """Return what a resumed training must have in common with the first; names of folders do not count."""
     plain = identity(options) | {"losses": dict(weights), "supervisor": None, "init": None}
     if model is not None:

@@ -8,22 +8,23 @@ from threading import Event
 
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
-from clippan_cli.base.options import identity, spelled
+from clippan_cli.base.options import identity
 from clippan_cli.errors import UsageError
 from clippan_cli.modelstore.model import RECORD
-from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
+from clippan_cli.modelstore.records import ModelRecord
 from clippan_cli.networks.network import Network
 from clippan_cli.scene.find import find_all
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.learned_scene import check_sensor
 from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.reduced_scene import reduce_scene
-from clippan_cli.training.loop.distributed import alone
+from clippan_cli.training.loop.distributed import check_alone
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
 from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import TuneOptions
 from clippan_cli.training.products.model import ModelProduct
+from clippan_cli.training.products.recipe import make_recipe
 
 TUNES = ("full", "freeze")
 
@@ -44,7 +45,7 @@ def tune(
     Args:
         scenes: Folders with an MS and a PAN raster each, folders of such, or lists.
         output: The folder of the new model.
-        options: What the user says.
+        options: What the user says; None for the defaults.
         listener: Hears of progress.
         stop: Set it to stop after the step in work; ``resume`` continues.
 
@@ -57,7 +58,7 @@ def tune(
         OutputError: The model cannot be written.
         Interrupted: ``stop`` was set.
     """
-    alone("clippan tune")
+    check_alone("clippan tune")
     options, hears, folder = options or TuneOptions(), listener or Deaf(), Path(output)
     if options.weights not in TUNES:
         raise UsageError(f"unknown way to tune {options.weights!r}", "known: " + ", ".join(TUNES))
@@ -73,13 +74,12 @@ def tune(
         model.check_fit(len(lesson.pair.ms), max(lesson.pair.sampling.ratio))
 
     def draw(number: int, size: int) -> Batch:
-        chance = Draw(options.seed * 1_000_003 + number)
+        chance = Draw.of(options.seed, number)
         return lessons[chance.below(len(lessons))].crop(chance)
 
     begun = {"init": model.id, "init_sha256": model.sha256, "sources": {"scenes": len(lessons)}}
     key = {**identity(options), **begun}
-    words = ["clippan tune --scenes SCENES -o", folder.resolve().name, *spelled(options)]
-    recipe = TrainingRecord.of({**key, "batch": 1, "command": " ".join(words)})
+    recipe = make_recipe("clippan tune --scenes SCENES", folder, options, {**key, "batch": 1})
     said = _LESSONS.format(model.id, options.weights, options.angle, options.consistency)
     loop = Loop(
         folder=folder,

@@ -17,8 +17,8 @@ MakeScene = Callable[..., Made]
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapt, "_HELD", 2)
-    monkeypatch.setattr(fullres, "_HELD", 1)
+    monkeypatch.setattr(adapt, "HELD", 2)
+    monkeypatch.setattr(fullres, "HELD", 1)
     monkeypatch.setattr(steps, "draw_curves", lambda *_: None)
 
 

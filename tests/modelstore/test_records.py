@@ -64,7 +64,9 @@ def test_what_is_not_known_is_left_out() -> None:
         "options": {"prompts": {}},
     }
     assert as_table(MODEL)["bands"] == 3
-    assert "best_iteration" not in as_table(MODEL)["training"]
+    training = as_table(MODEL)["training"]
+    assert isinstance(training, dict)
+    assert "best_iteration" not in training
 
 
 def test_what_is_no_field_is_an_option() -> None:

@@ -16,11 +16,12 @@ from clippan_cli.base.listener import Deaf
 from clippan_cli.fusion.registry import method
 from clippan_cli.modelstore.model import find_model
 from clippan_cli.opening.options import SceneOptions
+from clippan_cli.physics.pixels import Pixels, Validity, Window
 from clippan_cli.training import adapt as adapting
 from clippan_cli.training import train as fullres
 from clippan_cli.training.data import simulated_pairs as samples
 from clippan_cli.training.data.draw import Draw
-from clippan_cli.training.data.full_tiles import Tiles
+from clippan_cli.training.data.full_tiles import RawTile, Tiles
 from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.procedural import procedural
 from clippan_cli.training.data.simulated_pairs import SIDE, Source, make_batch
@@ -109,6 +110,12 @@ def tiles(put: Callable[..., Path]) -> Tiles:
     return stream_of(sites, batch=2, seed=0, workers=0, group=Group(), hears=Said())(0, 2)
 
 
+def raw_of(tiles: Tiles, index: int) -> RawTile:
+    """Take a tile of the first scene out of a batch again."""
+    ms_box, pan_box = tiles.boxes[index]
+    return RawTile(0, Window(Pixels(tiles.ms[index]), Pixels(tiles.pan[index, 0]), ms_box, pan_box))
+
+
 def source(seed: int = 0, *, bands: int = 4, pan: bool = False, gap: bool = False) -> Source:
     image = procedural(bands + pan, SIDE + 40, Draw(seed))
     valid = None
@@ -116,7 +123,7 @@ def source(seed: int = 0, *, bands: int = 4, pan: bool = False, gap: bool = Fals
         valid = torch.ones(image.shape[1:], dtype=torch.bool)
         valid[:30] = False
         image[:, :30] = math.nan
-    return Source("made", image[:bands], image[bands] if pan else None, valid)
+    return Source("made", image[:bands], image[bands] if pan else None, Validity(valid))
 
 
 def pair() -> Batch:
@@ -135,8 +142,8 @@ def short_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few tiles to validate on."""
-    monkeypatch.setattr(adapting, "_HELD", 4)
-    monkeypatch.setattr(fullres, "_HELD", 2)
+    monkeypatch.setattr(adapting, "HELD", 4)
+    monkeypatch.setattr(fullres, "HELD", 2)
     monkeypatch.setattr(steps, "draw_curves", lambda *_: None)
 
 

@@ -10,7 +10,7 @@ import pytest
 from clippan_cli.errors import OutputError, UsageError
 from clippan_cli.supervision.prompts import wordings
 from clippan_cli.training import ablate as ablating
-from clippan_cli.training.ablate import _INDICES as INDICES
+from clippan_cli.training.ablate import INDICES as INDICES
 from clippan_cli.training.ablate import TABLES, Ablation, Row, ablate, variants
 from clippan_cli.training.options import AblateOptions, AdaptOptions, TrainOptions
 from clippan_cli.training.train import Ground
@@ -111,13 +111,13 @@ def test_lines_that_ask_for_the_same_share_a_supervisor(
 
 
 def test_one_seed_has_no_spread() -> None:
-    row = ablating._summary("line", [{"model": {"hqnr": 0.9, "d_rho": 0.1, "r_ergas": 1.23456789}}])
+    row = ablating._summarise("line", [{"model": {"hqnr": 0.9, "d_rho": 0.1, "r_ergas": 1.23456789}}])
     assert row.spread == {"hqnr": 0, "d_rho": 0, "r_ergas": 0}
     assert row.means["r_ergas"] == 1.23457
 
 
 def test_a_table_for_people() -> None:
-    row = Row(variant="quality", means={"hqnr": 0.9, "d_rho": 0.1, "r_ergas": 1}, spread=dict.fromkeys(INDICES, 0.01))
+    row = Row(variant="quality", means={"hqnr": 0.9, "d_rho": 0.1, "r_ergas": 1}, spread=dict.fromkeys(0.01))
     beside = {"exp": {"hqnr": 0.8, "d_rho": 0.4, "r_ergas": 2.0}}
     lines = list(Ablation(output="t", table="losses", seeds=2, rows=[row], beside=beside).lines())
     assert [line.split() for line in lines] == [

@@ -14,6 +14,7 @@ from clippan_cli.fusion.registry import method
 from clippan_cli.modelstore.supervisor import load_supervisor
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.supervision.encoder import Encoder
+from clippan_cli.supervision.projector import Projector
 from clippan_cli.training import adapt as adapting
 from clippan_cli.training.adapt import Classroom, adapt
 from clippan_cli.training.data.surveyed_scenes import survey_scenes
@@ -180,7 +181,7 @@ def test_the_projector_begins_as_the_stretched_bands(scene: Made, tmp_path: Path
     with rasterio.open(scene.ms, "r+") as file:
         file.descriptions = ("blue", "green", "red", "nir")
     (site,) = survey_scenes([str(scene.folder)], 64, {}, SceneOptions(sensor="worldview-4"), Said())
-    made = adapting.projector(kind, [site])
+    made = Projector(kind, *site.channels(kind))
     low, width = site.low[:-1], (site.high - site.low)[:-1]
     dark, bright = (made(((end - low) / width)[None, :, None, None].expand(1, -1, 8, 8)) for end in (low, low + width))
     assert dark.shape == (1, 3, 8, 8)

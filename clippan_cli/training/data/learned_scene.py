@@ -19,7 +19,8 @@ from clippan_cli.scene.sensors import find_sensor
 
 _WORKERS = 2
 _MEMORY = 8 << 30
-_LARGEST = 1024
+LARGEST = 1024
+"""The most pixels a side that are learned from, of one image."""
 
 
 @contextmanager
@@ -45,4 +46,4 @@ def check_sensor(options: SceneOptions) -> None:
 
 def middle_box(scene: Scene) -> Box:
     """Return the MS window to learn from: the middle, where a rotated scene has no collar."""
-    return common_box(scene.pair).middle(_LARGEST)
+    return common_box(scene.pair).middle(LARGEST)

@@ -38,10 +38,8 @@ class ReducedScene:
 
     def crop(self, draw: Draw) -> Batch:
         """Cut out a random window."""
-        shape = self.pair.ms.shape[1:]
-        sides = [min(_SIDE, size) for size in shape]
-        corner = [draw.below(size - side + 1) for size, side in zip(shape, sides, strict=True)]
-        return self.batch(Box.at(corner, sides))
+        whole = Box.whole(self.pair.ms.shape)
+        return self.batch(draw.box(whole, [min(_SIDE, size) for size in whole.shape]))
 
     def batch(self, ms_box: Box) -> Batch:
         """Cut out one window."""
@@ -66,10 +64,10 @@ def reduce_scene(files: SceneFiles, options: SceneOptions, device: torch.device,
     """Bring a scene one scale down.
 
     Args:
-        files: Where it lies.
-        options: What is said of it.
-        device: Where it goes.
-        hears: Hears how large it is.
+        files: Where the scene lies.
+        options: What is said of the scene.
+        device: Where its pixels go.
+        hears: Hears how large the scene is.
 
     Raises:
         InputError: It has gaps, or is too small.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clippan_cli.base.geometry import Box
+from clippan_cli.base.geometry import Box, trim
 from clippan_cli.errors import InputError
 from clippan_cli.fusion.traits import as_context, from_pixels, stack_features
 from clippan_cli.physics.operators import Operators, curvature
+from clippan_cli.physics.pixels import EVERYWHERE, Validity
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import degrade
 from clippan_cli.training.data.draw import Draw
@@ -45,15 +46,20 @@ class Source:
         name: What the record calls it.
         bands: ``(C, H, W)``, positive.
         pan: ``(H, W)``, PAN as seen at the same resolution; None where it has to be simulated.
-        valid: ``(H, W)``, True where pixels are valid; None where all are.
+        valid: ``(H, W)``, where pixels of both are valid.
         softness: How much softer than PAN the bands of a pair are.
     """
 
     name: str
     bands: Tensor
     pan: Tensor | None = None
-    valid: Tensor | None = None
+    valid: Validity = EVERYWHERE
     softness: float = 0.0
+
+    def to(self, device: torch.device) -> Source:
+        """Move the pixels to a device."""
+        pan = None if self.pan is None else self.pan.to(device)
+        return replace(self, bands=self.bands.to(device), pan=pan, valid=self.valid.to(device))
 
 
 Group = tuple[float, Sequence[Source]]
@@ -171,14 +177,12 @@ def _refocus(x: Tensor, draw: Draw) -> tuple[Tensor, float]:
         return x, 0.0
     amount = draw.uniform(-_MOST_FOCUS, _MOST_FOCUS)
     each = (amount + 0.1 * draw.normal(len(x), 1, 1)).clamp(-_MOST_FOCUS, _MOST_FOCUS).to(x)
-    side = x.shape[-1]
     grown = F.pad(x[None], (_FOCUS_REACH,) * 4, mode="reflect")[0]
     wave = torch.sin(math.pi * torch.fft.fftfreq(grown.shape[-1], device=x.device)) ** 2
     fall = 1 - each.abs() * wave
     response = torch.where(each > 0, fall, 1 / fall)
     seen = torch.fft.ifft2(torch.fft.fft2(grown) * response.mT * response).real
-    inner = slice(_FOCUS_REACH, _FOCUS_REACH + side)
-    return seen[:, inner, inner].contiguous(), amount / 4
+    return trim(seen, _FOCUS_REACH).contiguous(), amount / 4
 
 
 def _veil(x: Tensor, draw: Draw) -> Tensor:
@@ -225,20 +229,19 @@ def _draw_square(groups: Sequence[Group], side: int, draw: Draw) -> tuple[Source
     for attempt in range(_TRIES):
         sources = groups[draw.pick([share for share, _ in groups])][1]
         source = sources[draw.below(len(sources))]
-        height, width = source.bands.shape[1:]
+        whole = Box.whole(source.bands.shape)
         # Between gaps there may be room for a smaller square only.
         most = max(1.0, _MOST_ZOOM - _SHRINK * attempt)
         wanted = side if source.pan is not None else round(side * draw.uniform(min(_LEAST_ZOOM, most), most))
-        wide = min(wanted, height, width)
-        top, left = draw.below(height - wide + 1), draw.below(width - wide + 1)
-        cut = (slice(top, top + wide), slice(left, left + wide))
-        if source.valid is not None and not bool(source.valid[cut].all()):
+        wide = min(wanted, *whole.shape)
+        box = draw.box(whole, (wide, wide))
+        if not source.valid.cut(box, whole).simplified().everywhere:
             continue
-        image = source.bands[(slice(None), *cut)]
+        image = box.cut(source.bands, whole)
         if float(image.amax()) <= float(image.amin()):
             continue
         if source.pan is not None:
-            image = torch.cat([image[draw.order(len(image))], source.pan[cut][None]])
+            image = torch.cat([image[draw.order(len(image))], box.cut(source.pan, whole)[None]])
         turned = torch.rot90(image, draw.below(4), (1, 2))
         return source, turned.flip(2) if draw.chance(0.5) else turned
     raise InputError(

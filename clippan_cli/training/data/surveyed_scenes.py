@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.geometry import Box
 from clippan_cli.base.listener import Listener
 from clippan_cli.errors import ClippanError, InputError, ModelError
 from clippan_cli.fusion.method import Fitted, Method, Statistics
@@ -26,6 +26,7 @@ from clippan_cli.opening.survey import common_box
 from clippan_cli.physics.pixels import Window
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.find import SceneFiles, find_all
+from clippan_cli.supervision.projector import linear_map
 from clippan_cli.training.data.learned_scene import check_sensor, open_to_learn
 
 _PERCENTILES = (0.01, 0.99)
@@ -37,11 +38,11 @@ _LEAST_WIDTH = 0.05
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes of a tile, the same for all of a batch.
+    """The sizes of a tile, the same for all of a batch.
 
     Args:
-        ms: MS pixels a side.
-        pan: PAN pixels a side.
+        ms: The number of MS pixels a side.
+        pan: The number of PAN pixels a side.
     """
 
     ms: int
@@ -49,7 +50,7 @@ class Geometry:
 
     @classmethod
     def of(cls, ratio: tuple[float, float], side: int) -> Geometry:
-        """Tiles of at least ``side`` PAN pixels; a multiple of 8, as networks ask.
+        """Return the sizes for at least ``side`` PAN pixels; a multiple of 8, as networks ask.
 
         SSIM needs room in MS pixels, borders aside.
         """
@@ -62,22 +63,22 @@ class Site:
     """A scene that is learned from, and what is known of it before its first tile.
 
     Args:
-        files: Where it lies.
-        options: What is said of it.
-        sensor: Id of its sensor.
-        wavelengths: Of its bands, in nanometres; None where unknown.
+        files: Where the scene lies.
+        options: What is said of the scene.
+        sensor: The id of its sensor.
+        wavelengths: The centres of its bands, in nanometres; None where unknown.
         sampling: Where MS lies on PAN.
-        scale: DN of one scene unit.
-        pan_shape: Of PAN, in pixels.
-        learned: MS pixels that tiles are taken from; None where it is only validated on.
-        held: MS pixels that are validated on; None where it is only learned from.
+        scale: The DN of one scene unit.
+        pan_shape: The height and the width of PAN, in pixels.
+        learned: The MS pixels that tiles are taken from; None where the scene is only validated on.
+        held: The MS pixels that are validated on; None where the scene is only learned from.
         low: ``(C + 1,)`` in scene units, what is dark in MS and in PAN.
-        high: ``(C + 1,)``, what is bright.
+        high: ``(C + 1,)`` in scene units, what is bright in MS and in PAN.
         mixture: ``(C + 1,)``, non-negative weights of the MS bands in PAN, and a constant.
-        mean: ``(C,)`` of MS, in scene units.
-        covariance: ``(C, C)`` of MS.
-        traits: As networks ask for them.
-        fitted: Methods that know the scene, by name.
+        mean: ``(C,)``, the mean of each MS band, in scene units.
+        covariance: ``(C, C)``, the covariance of the MS bands.
+        traits: The scene's traits, as networks ask for them.
+        fitted: The methods that know the scene, by their names.
     """
 
     files: SceneFiles
@@ -102,6 +103,12 @@ class Site:
         """What the scenes of a batch have in common."""
         return self.sensor, self.sampling.ratio
 
+    def channels(self, kind: str) -> tuple[Tensor, Tensor]:
+        """Return how its bands, stretched, become three channels: matrix ``(3, C)`` and offset ``(3,)``."""
+        low, width = self.low[:-1], (self.high - self.low)[:-1]
+        mean, covariance = (self.mean - low) / width, self.covariance / (width[:, None] * width)
+        return linear_map(kind, self.wavelengths, mean, covariance)
+
 
 def survey_scenes(
     places: Sequence[str], side: int, methods: Mapping[str, Method], options: SceneOptions, hears: Listener
@@ -110,8 +117,8 @@ def survey_scenes(
 
     Args:
         places: Folders of scenes, or lists.
-        side: Least PAN pixels a side of a tile.
-        methods: What to fit, by name.
+        side: The least number of PAN pixels a side of a tile.
+        methods: The methods to fit, by their names.
         options: What is said of the scenes.
         hears: Hears of progress.
 
@@ -127,7 +134,7 @@ def survey_scenes(
     for scene in found:
         part = None if not hold else len(sites) % _HELD_SHARE == _HELD_SHARE - 1
         try:
-            sites.append(_site(scene, side, methods, options, part))
+            sites.append(_survey(scene, side, methods, options, part))
         except ModelError:
             raise
         except (RasterioError, ClippanError, OSError, ValueError) as error:
@@ -148,19 +155,19 @@ def survey_scenes(
         )
     if not any(site.held for site in sites):
         hears.warn("the scenes are too small to keep a part of them aside: validation is on what is learned from")
-        sites = [_both(site) for site in sites]
+        sites = [replace(site, held=site.learned) for site in sites]
     kinds = Counter(f"{site.sensor}, ratio {site.sampling.ratio[0]:.4g}" for site in sites)
     hears.say("scenes: " + "; ".join(f"{count} of {kind}" for kind, count in kinds.items()))
     return sites
 
 
 def names(sites: Sequence[Site]) -> str:
-    """Which scenes they are, in a few letters."""
+    """Tell in a few letters which scenes they are."""
     text = "\n".join(site.files.name for site in sites)
     return f"{len(sites)} ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
 
 
-def _site(
+def _survey(
     files: SceneFiles, side: int, methods: Mapping[str, Method], options: SceneOptions, held: bool | None
 ) -> Site:
     with open_to_learn(files, options) as scene:
@@ -193,7 +200,7 @@ def _site(
 
 
 def _parts(whole: Box, side: int, held: bool | None) -> tuple[Box | None, Box | None]:
-    """Where to learn and where to validate: all of a scene, or its upper part and its lowest fifth."""
+    """Return where to learn and where to validate: all of a scene, or its upper part and its lowest fifth."""
     if min(whole.shape) < side:
         raise InputError(f"MS of {whole.shape[1]} × {whole.shape[0]} px has no room for a tile of {side}", "")
     if held is not None:
@@ -201,16 +208,12 @@ def _parts(whole: Box, side: int, held: bool | None) -> tuple[Box | None, Box | 
     below = max(side, whole.shape[0] // _HELD_SHARE)
     if whole.shape[0] < below + side:
         return whole, None
-    middle = whole.rows.stop - below
-    return Box(Span(whole.rows.start, middle), whole.cols), Box(Span(middle, whole.rows.stop), whole.cols)
-
-
-def _both(site: Site) -> Site:
-    return replace(site, held=site.learned)
+    upper, lower = whole.pieces(whole.shape[0] - below, whole.shape[1])
+    return upper, lower
 
 
 def _stretch(samples: Sequence[Window]) -> tuple[Tensor, Tensor]:
-    """Dark and bright end of each MS band and of PAN, where they are valid."""
+    """Return the dark and the bright end of each MS band and of PAN, each ``(C + 1,)``, where they are valid."""
     bands = range(len(samples[0].ms.values))
     planes = [torch.cat([sample.ms.known(band) for sample in samples]) for band in bands]
     planes.append(torch.cat([sample.pan.known() for sample in samples]))
@@ -221,7 +224,7 @@ def _stretch(samples: Sequence[Window]) -> tuple[Tensor, Tensor]:
 
 
 def mixture(moments: Moments) -> Tensor:
-    """φ: non-negative weights that make PAN, as the MS bands see it, from them, and a constant: ``(C + 1,)``."""
+    """Fit φ: non-negative weights that make PAN, as the MS bands see it, from them, and a constant: ``(C + 1,)``."""
     variance = moments.covariance("ms", "ms")
     shared = moments.covariance("ms", "pan_low").mean(1)
     factor = np.linalg.cholesky(variance + (1e-9 * np.trace(variance) + 1e-12) * np.eye(len(variance)))

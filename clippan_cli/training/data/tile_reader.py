@@ -13,7 +13,7 @@ import torch
 from rasterio.errors import RasterioError
 from torch.utils.data import DataLoader, Dataset
 
-from clippan_cli.base.geometry import Box, Span
+from clippan_cli.base.geometry import Box
 from clippan_cli.base.listener import Listener
 from clippan_cli.errors import ClippanError, InputError, ResourceError
 from clippan_cli.opening.scene import open_files, set_up_gdal
@@ -24,32 +24,32 @@ from clippan_cli.training.data.full_tiles import RawTile, Tiles, assemble
 from clippan_cli.training.data.surveyed_scenes import Geometry, Site
 from clippan_cli.training.loop.distributed import Group
 
+HELD = 16
+"""The number of tiles that are kept aside to validate on."""
+
 _TRIES = 40
-
 _DRAWS = 8
-
 _MOST_OPEN = 32
-
 _HELD_SEED = 1 << 20
 
 
 class Unreadable(NamedTuple):
-    """Instead of a tile, and why: an exception would lose its hint on the way from a worker process.
+    """Stands for a tile that there is not: an exception would lose its hint on the way from a worker process.
 
     Args:
-        what: For people.
+        what: What is wrong, for people.
     """
 
     what: str
 
 
 class TileReader(Dataset[RawTile | Unreadable]):
-    """Tiles by number: a seed and a number make a tile, in whatever process.
+    """Reads tiles by number: a seed and a number make a tile, in whatever process.
 
     Args:
         sites: The scenes.
-        side: Least PAN pixels a side.
-        seed: Of all that is drawn.
+        side: The least number of PAN pixels a side.
+        seed: The seed of all that is drawn.
         held: Whether to take tiles that are validated on instead of those that are learned from.
     """
 
@@ -65,7 +65,7 @@ class TileReader(Dataset[RawTile | Unreadable]):
         self._kinds = list(kinds.values())
 
     def __getitem__(self, number: tuple[int, int]) -> RawTile | Unreadable:
-        """Tile ``number[1]`` of batch ``number[0]``; those of a batch are of one kind of scene."""
+        """Read tile ``number[1]`` of batch ``number[0]``; those of a batch are of one kind of scene."""
         batch, place = number
         if not self._kinds:
             return Unreadable("there is no scene to take tiles from")
@@ -81,7 +81,7 @@ class TileReader(Dataset[RawTile | Unreadable]):
         return Unreadable(f"no tile of {self._side} PAN pixels without gaps was found{lost and f' ({lost})'}")
 
     def _search(self, kind: Sequence[int], seed: int) -> RawTile | None:
-        """A tile of one of the scenes, tried in random order; what cannot be read is lost."""
+        """Read a tile of one of the scenes, tried in random order; what cannot be read is lost."""
         for index in (kind[i] for i in Draw(seed).order(len(kind)).tolist()):
             if index in self._lost:
                 continue
@@ -96,25 +96,23 @@ class TileReader(Dataset[RawTile | Unreadable]):
         return None
 
     def _tile(self, index: int, draw: Draw) -> RawTile | None:
-        """A random tile of a scene without invalid pixels; None after many tries."""
+        """Read a random tile of a scene without invalid pixels; return None after many tries."""
         site = self._sites[index]
         pair, area = self._pair(index), self._area(site)
         assert area is not None
         size = Geometry.of(site.sampling.ratio, self._side)
         for _ in range(_TRIES):
-            starts = [span.start + draw.below(span.size - size.ms + 1) for span in area]
-            ms_box = Box(*(Span(start, start + size.ms) for start in starts))
+            ms_box = draw.box(area, (size.ms, size.ms))
             pan_box = _pan_box(site, ms_box, size)
             if pan_box is None:
                 continue
             window = read_window(pair, ms_box, pan_box)
             if window.valid:
-                known = window.divided(site.scale)
-                return RawTile(site=index, ms_box=ms_box, pan_box=pan_box, ms=known.ms.values, pan=known.pan.values)
+                return RawTile(index, window.divided(site.scale))
         return None
 
     def _pair(self, index: int) -> Pair:
-        """The scene's rasters; few stay open, for an archive has more scenes than a process may have files."""
+        """Open a scene's rasters; few stay open, for an archive has more scenes than a process may have files."""
         if index not in self._open:
             site = self._sites[index]
             with set_up_gdal(site.options):
@@ -129,8 +127,8 @@ class TileReader(Dataset[RawTile | Unreadable]):
 
 
 def _pan_box(site: Site, ms_box: Box, size: Geometry) -> Box | None:
-    """The middle of what the MS pixels cover; None where that is not all on PAN."""
-    spans = []
+    """Return the middle of what the MS pixels cover; None where that is not all on PAN."""
+    corner = []
     for axis in (0, 1):
         ratio = site.sampling.ratio[axis]
         edge = site.sampling.nominal[axis] + ratio * (ms_box[axis].start - 0.5) + 0.5
@@ -140,20 +138,20 @@ def _pan_box(site: Site, ms_box: Box, size: Geometry) -> Box | None:
             start = min(max(start, 0), last)
         if not 0 <= start <= last:
             return None
-        spans.append(Span(start, start + size.pan))
-    return Box(*spans)
+        corner.append(start)
+    return Box.at(corner, (size.pan, size.pan))
 
 
 class TileStream:
-    """The tiles of one step after the other.
+    """Gives the tiles of one step after the other.
 
     Args:
         sites: The scenes.
-        side: Least PAN pixels a side.
-        batch: Tiles in a step, over all processes of the group.
-        seed: Of all that is drawn.
-        workers: Processes that read; 0 for none.
-        group: Who shares the steps, and where batches go.
+        side: The least number of PAN pixels a side.
+        batch: The number of tiles in a step, over all processes of the group.
+        seed: The seed of all that is drawn.
+        workers: The number of processes that read; with 0 this one does.
+        group: The processes that share the steps, and the device where batches go.
         hears: Hears of scenes that cannot be read.
     """
 
@@ -175,7 +173,7 @@ class TileStream:
         self.lost: dict[int, str] = {}
 
     def __call__(self, iteration: int, size: int) -> Tiles:
-        """The tiles of a step, or, where memory is short, the first ``size`` of them."""
+        """Return the tiles of a step, or, where memory is short, the first ``size`` of them."""
         if iteration != self._at:
             if self._steps is None or iteration != self._at + 1:
                 self._steps = self._begin(iteration)
@@ -185,8 +183,8 @@ class TileStream:
                 raise ResourceError(
                     f"a process that reads tiles has ended: {str(error).splitlines()[0]}", "fewer `jobs`, or `jobs=0`"
                 ) from error
-            self._at, self._raws = iteration, [_readable(raw) for raw in found]
-            self._tell()
+            self._at, self._raws = iteration, [_check_read(raw) for raw in found]
+            self._warn()
         return assemble(self._sites, self._raws[:size], self._group.device)
 
     def _begin(self, first: int) -> Iterator[list[RawTile | Unreadable]]:
@@ -195,11 +193,12 @@ class TileStream:
             batch_sampler=_Numbers(first, self._group.share(self._batch)),
             num_workers=min(self._workers, len(os.sched_getaffinity(0))),
             collate_fn=list,
-            worker_init_fn=_deaf,
+            worker_init_fn=_ignore_interrupts,
         )
         return iter(loader)
 
-    def _tell(self) -> None:
+    def _warn(self) -> None:
+        """Name each scene once that could not be read."""
         for raw in self._raws:
             for index, why in raw.lost:
                 if index not in self.lost:
@@ -207,12 +206,13 @@ class TileStream:
                     self._hears.warn(f"scene {self._sites[index].files.name} is skipped from here on: {why}")
 
 
-def _deaf(_: int) -> None:
-    """Ctrl-C is for the process that trains."""
+def _ignore_interrupts(_: int) -> None:
+    """Leave Ctrl-C to the process that trains."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _readable(raw: RawTile | Unreadable) -> RawTile:
+def _check_read(raw: RawTile | Unreadable) -> RawTile:
+    """Return the tile, or raise what is wrong."""
     if isinstance(raw, Unreadable):
         raise InputError(raw.what, "give scenes with more valid pixels")
     return raw
@@ -220,7 +220,12 @@ def _readable(raw: RawTile | Unreadable) -> RawTile:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """The numbers of the tiles, step by step, without end."""
+    """Numbers the tiles, step by step, without end.
+
+    Args:
+        first: The first step.
+        places: The places in a step that this process reads.
+    """
 
     first: int
     places: range
@@ -233,14 +238,14 @@ class _Numbers:
 
 
 def held_tiles(sites: Sequence[Site], side: int, count: int, device: torch.device, hears: Listener) -> list[Tiles]:
-    """Tiles to validate on, each by itself: always the same, whatever is trained; they do not overlap."""
+    """Read tiles to validate on, each by itself: always the same, whatever is trained; they do not overlap."""
     for held in (True, False):
         reader, apart = TileReader(sites, side, _HELD_SEED, held=held), list[RawTile]()
         for number in range(_DRAWS * count):
             raw = reader[number, 0]
             if isinstance(raw, Unreadable):
                 break
-            if not any(raw.site == other.site and raw.ms_box.meets(other.ms_box) for other in apart):
+            if not any(raw.site == one.site and raw.window.ms_box.meets(one.window.ms_box) for one in apart):
                 apart.append(raw)
             if len(apart) == count:
                 break
@@ -248,5 +253,5 @@ def held_tiles(sites: Sequence[Site], side: int, count: int, device: torch.devic
             break
         hears.warn("what is kept aside has no tile without gaps: validation is on what is learned from")
     if not apart:
-        _readable(raw)
+        _check_read(raw)
     return [assemble(sites, [raw], device) for raw in apart]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+CURVES = "training.png"
+
 
 def draw_curves(log: Path, picture: Path) -> None:
     """Draw a training log into a PNG: the losses together, then each index of the validation."""

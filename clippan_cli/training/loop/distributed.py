@@ -20,9 +20,9 @@ class Group:
     """This process among its fellows; alone, everything here does nothing.
 
     Args:
-        rank: Which it is.
-        size: How many there are.
-        device: Where it computes.
+        rank: The number of this process, from 0 on.
+        size: The number of processes.
+        device: The device that this process computes on.
     """
 
     rank: int = 0
@@ -31,11 +31,11 @@ class Group:
 
     @property
     def leads(self) -> bool:
-        """Whether it is the one that writes."""
+        """Whether this process is the one that writes."""
         return self.rank == 0
 
     def share(self, size: int) -> range:
-        """Which of the pairs of a step are this process's."""
+        """Return which of the pairs of a step are this process's."""
         return range(self.rank, size, self.size)
 
     def average(self, weights: Iterable[nn.Parameter]) -> None:
@@ -58,17 +58,20 @@ class Group:
         return (shared / self.size).tolist()
 
     def any(self, said: bool) -> bool:
-        """Whether one of them says so."""
+        """Tell whether one of the processes says so."""
         return said if self.size == 1 else self.mean([float(said)])[0] > 0
 
     def wait(self) -> None:
-        """Until all have come so far."""
+        """Wait until all processes have come so far."""
         if self.size > 1:
             dist.barrier()
 
 
-def alone(what: str) -> None:
+def check_alone(what: str) -> None:
     """Refuse to run in several processes.
+
+    Args:
+        what: The command that works in one.
 
     Raises:
         UsageError: torchrun started more than one.
@@ -83,11 +86,11 @@ def is_first() -> bool:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Group]:
-    """The group that torchrun has set up, or a process alone.
+def join_group(device: torch.device) -> Iterator[Group]:
+    """Join the group that torchrun has set up, and leave it in the end; a process that stands alone is one by itself.
 
     Args:
-        device: Of the training: with several GPUs, each process takes its own.
+        device: The device of the training; with several GPUs, each process takes its own.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,9 +24,9 @@ class Best:
     """The best net so far.
 
     Args:
-        score: The less the better.
-        iteration: When.
-        weights: Its state.
+        score: How bad it is: the less the better.
+        iteration: The iteration that made it.
+        weights: Its weights, by their names.
     """
 
     score: float
@@ -33,20 +34,34 @@ class Best:
     weights: dict[str, Tensor]
 
 
-def save_state(
-    path: Path,
-    iteration: int,
-    net: nn.Module,
-    mean: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    key: Key,
-    best: Best | None = None,
-) -> None:
+class Learner(NamedTuple):
+    """What every step of a training changes.
+
+    Args:
+        net: The net.
+        mean: The net with the running mean of its weights.
+        optimiser: The optimiser of the net's weights.
+    """
+
+    net: nn.Module
+    mean: nn.Module
+    optimiser: torch.optim.Optimizer
+
+
+def save_state(path: Path, iteration: int, learner: Learner, key: Key, best: Best | None = None) -> None:
     """Write the checkpoint, whole or not at all.
+
+    Args:
+        path: The file to write.
+        iteration: The number of iterations that are done.
+        learner: The learner as it stands after them.
+        key: What a resumed training must have in common with this one.
+        best: The best net so far, if there is one.
 
     Raises:
         OutputError: It cannot be written.
     """
+    net, mean, optimiser = learner
     tensors: dict[str, Tensor] = {f"net.{name}": value for name, value in net.state_dict().items()}
     tensors |= {f"mean.{name}": value for name, value in mean.state_dict().items()}
     for name, weight in net.named_parameters():
@@ -61,18 +76,17 @@ def save_state(
         replace_file(path, pack(tensors, document))
     except OSError as error:
         raise OutputError(
-            f"cannot write the checkpoint {path}: {error}", "free some space; --resume continues from the last one"
+            f"cannot write the checkpoint {path}: {error}", "free some space; `resume` continues from the last one"
         ) from error
 
 
-def load_state(
-    path: Path, net: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, key: Key
-) -> tuple[int, Best | None]:
-    """Continue where :func:`save_state` left; the iteration, and the best net so far.
+def load_state(path: Path, learner: Learner, key: Key) -> tuple[int, Best | None]:
+    """Bring a learner to where :func:`save_state` left one; return the iteration, and the best net so far.
 
     Raises:
         ModelError: The checkpoint is damaged, or of a training with other settings.
     """
+    net, mean, optimiser = learner
     try:
         with safe_open(path, "pt") as file:
             document = file.metadata() or {}
@@ -89,7 +103,7 @@ def load_state(
                 moment: tensors[at] if moment == "step" else tensors[at].to(weight) for moment, at in known.items()
             }
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"the checkpoint {path} cannot be used: {error}", "start again with --overwrite") from error
+        raise ModelError(f"the checkpoint {path} cannot be used: {error}", "start again with `overwrite`") from error
     return iteration, best
 
 

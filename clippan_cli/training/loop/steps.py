@@ -15,18 +15,18 @@ from typing import Generic
 import torch
 from torch import nn
 
-from clippan_cli import __version__
 from clippan_cli.base.identity import Key, check_same
 from clippan_cli.base.listener import Listener
 from clippan_cli.base.memory import Memory
+from clippan_cli.base.version import __version__
 from clippan_cli.errors import Interrupted, ModelError, OutputError, ResourceError, UsageError
 from clippan_cli.modelstore.model import Model, find_model
-from clippan_cli.training.loop.curves import draw_curves
+from clippan_cli.training.loop.curves import CURVES, draw_curves
 from clippan_cli.training.loop.distributed import Group
-from clippan_cli.training.loop.state import Best, load_state, save_state
+from clippan_cli.training.loop.state import Best, Learner, load_state, save_state
 from clippan_cli.training.loop.task import Product, Record, Run, Schedule, Task, Trained
 
-LOG, CURVES, STATE = "training.csv", "training.png", "training.safetensors"
+LOG, STATE = "training.csv", "training.safetensors"
 
 _BETAS, _DECAY = (0.9, 0.98), 1e-4
 _WARM_UP, _LOWEST_RATE = 200, 0.01
@@ -36,14 +36,14 @@ _MEMORY = 8 << 30
 
 
 class Loop(Generic[Record]):
-    """One training.
+    """Runs one training.
 
     Args:
-        folder: Of the product.
-        net: On its device already; those of its weights that need a gradient are trained.
-        task: What for.
-        product: What shall come out.
-        schedule: How long and how fast.
+        folder: The folder of the product.
+        net: The net, on its device already; those of its weights that need a gradient are trained.
+        task: What the net is trained for.
+        product: What the training leaves behind.
+        schedule: How long and how fast the net is trained.
         key: What a resumed training must have in common with the first.
         hears: Hears of progress.
         stop: Set it to stop after the step in work.
@@ -71,6 +71,7 @@ class Loop(Generic[Record]):
         self._best: Best | None = None
         self._weights = [weight for weight in net.parameters() if weight.requires_grad]
         self._optimiser = torch.optim.AdamW(self._weights, schedule.rate, _BETAS, weight_decay=_DECAY)
+        self._learner = Learner(net, self._mean, self._optimiser)
         self._batch = schedule.batch
 
     def run(self, resume: bool) -> Trained[Record]:
@@ -114,7 +115,7 @@ class Loop(Generic[Record]):
         return Trained(str(self._folder), self._product.read(self._folder))
 
     def _former(self) -> Trained[Record] | None:
-        """Return what a training that had finished has left, if it was this one."""
+        """Return what a training that had finished has left, if there was one; refuse another's."""
         if not (self._folder / self._product.record).is_file() or (self._folder / STATE).is_file():
             return None
         former = self._read()
@@ -123,10 +124,10 @@ class Loop(Generic[Record]):
         return former
 
     def _begin(self, resume: bool) -> int:
-        """The first iteration: 0, or where a former run stopped."""
+        """Return the first iteration: 0 in a fresh folder, or where a former run stopped."""
         state = self._folder / STATE
         if resume and state.is_file():
-            first, self._best = load_state(state, self._net, self._mean, self._optimiser, self._key)
+            first, self._best = load_state(state, self._learner, self._key)
             self._hears.say(f"resuming after {first} iterations")
             if self._group.leads:
                 _trim(self._folder / LOG, first)
@@ -149,7 +150,7 @@ class Loop(Generic[Record]):
             raise OutputError(f"cannot write into {self._folder}: {error.strerror}", "choose another -o") from error
 
     def _step(self, iteration: int) -> list[float]:
-        """One step of the optimiser; the terms, and the length of the gradient."""
+        """Do one step of the optimiser; return the terms, and the length of the gradient."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(iteration)
         while (found := self._gradient(iteration)) is None:
@@ -172,7 +173,7 @@ class Loop(Generic[Record]):
         return [*terms, norm]
 
     def _gradient(self, iteration: int) -> tuple[list[float], str] | None:
-        """The terms of a sample and what it shows, their gradient left in the weights; None: out of memory."""
+        """Leave the gradient in the weights; return the terms of a sample and what it shows, None if out of memory."""
         self._optimiser.zero_grad(set_to_none=True)
         try:
             sample = self._task.draw(iteration, self._batch)
@@ -185,7 +186,7 @@ class Loop(Generic[Record]):
             return None
 
     def _rate(self, iteration: int) -> float:
-        """Linear up, cosine down."""
+        """Return the learning rate of a step: linear up, cosine down."""
         warm = min(1.0, (iteration + 1) / max(1, min(_WARM_UP, self._schedule.iterations // 10)))
         cosine = 0.5 * (1 + math.cos(math.pi * iteration / self._schedule.iterations))
         return self._schedule.rate * warm * (_LOWEST_RATE + (1 - _LOWEST_RATE) * cosine)
@@ -200,7 +201,7 @@ class Loop(Generic[Record]):
         self._hears.warn(f"{self._device} is out of memory: going on with {self._batch} pairs in a step")
 
     def _note(self, done: int, seconds: float, means: Sequence[float]) -> None:
-        """A line in the log, and the picture; remember the best."""
+        """Write a line of the log and the pictures, and remember the best net."""
         with torch.no_grad():
             found = self._task.validate(self._mean)
         score = self._task.score(found)
@@ -226,7 +227,7 @@ class Loop(Generic[Record]):
         self._hears.say(f"{done}: {terms}; " + ", ".join(f"{name} {found[name]:.4g}" for name in self._task.checks))
 
     def _save(self, done: int) -> None:
-        save_state(self._folder / STATE, done, self._net, self._mean, self._optimiser, self._key, self._best)
+        save_state(self._folder / STATE, done, self._learner, self._key, self._best)
 
     def _finish(self, seconds: float) -> Trained[Record]:
         best = self._best
@@ -244,10 +245,10 @@ def check_folder(folder: Path, record: str, *, overwrite: bool, resume: bool) ->
     """Refuse a folder that cannot be written into.
 
     Args:
-        folder: Which.
-        record: The file by which a finished one is known.
+        folder: The folder to write into.
+        record: The file by which a finished training is known.
         overwrite: Whether to replace what is there.
-        resume: Whether to continue it.
+        resume: Whether to continue what is there.
 
     Raises:
         OutputError: It holds something already, or cannot be written.
@@ -274,7 +275,7 @@ def discard(folder: Path, record: str) -> None:
 
 
 def begin_from(name: str, folder: Path) -> Model:
-    """The model that a training goes on from.
+    """Find the model that a training goes on from.
 
     Raises:
         UsageError: There is none, or it is the one to be written.

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from clippan_cli.base.documents import as_plain
+from clippan_cli.base.documents import Plain, as_plain
 from clippan_cli.modelstore.records import ModelRecord, SupervisorRecord, as_table
 
 
@@ -18,33 +18,33 @@ class Task(ABC):
     """What is trained for: where samples come from, what is asked of the net, and how it is judged."""
 
     terms: tuple[str, ...]
-    """Names of the losses."""
+    """The names of the losses."""
 
     checks: tuple[str, ...]
-    """Names of what :meth:`validate` finds."""
+    """The names of what :meth:`validate` finds."""
 
     @abstractmethod
     def draw(self, iteration: int, size: int) -> Any:
-        """The sample of a step: so many pairs."""
+        """Make the sample of a step: so many pairs."""
 
     @abstractmethod
     def losses(self, net: nn.Module, sample: Any) -> dict[str, Tensor]:
-        """The terms, not weighted."""
+        """Return each loss by its name, not weighted."""
 
     @abstractmethod
     def weights(self, progress: float) -> dict[str, float]:
-        """Of the terms; ``progress`` goes from 0 to 1."""
+        """Return the weight of each loss; ``progress`` goes from 0 to 1."""
 
     @abstractmethod
     def validate(self, net: nn.Module) -> dict[str, float]:
-        """How good the net is on what it does not learn from; no gradient is kept."""
+        """Measure how good the net is on what it does not learn from; no gradient is kept."""
 
     def score(self, found: Mapping[str, float]) -> float | None:
-        """The less the better: the best net is kept. None: the last one is."""
+        """Return how bad the net is, so that the best one is kept; None to keep the last one."""
         return None
 
     def where(self, sample: Any) -> str:
-        """What a sample shows, for an error message."""
+        """Tell what a sample shows, for an error message."""
         return ""
 
 
@@ -57,13 +57,13 @@ class Trained(Generic[Record]):
 
     Args:
         output: The product's folder.
-        record: What its record says.
+        record: The record in that folder.
     """
 
     output: str
     record: Record
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, Plain]:
         """Turn it into what JSON can hold: the folder, and the record beside it."""
         return {"output": self.output, **as_plain(as_table(self.record))}
 
@@ -75,8 +75,8 @@ class Run:
     Args:
         version: The version of this program.
         torch: The version of torch.
-        device: Where it was computed.
-        minutes: How long it took.
+        device: The device that computed it.
+        minutes: The minutes that it took.
         best_iteration: The iteration whose weights were kept; None for the last one.
     """
 
@@ -92,10 +92,10 @@ class Product(Protocol[Record]):
 
     @property
     def record(self) -> str:
-        """The file that comes last."""
+        """The name of the file that comes last."""
 
     def read(self, folder: Path) -> Record:
-        """Read its record."""
+        """Read the record of a folder."""
 
     def clear(self, folder: Path) -> None:
         """Remove what a former training left to look at."""
@@ -104,18 +104,18 @@ class Product(Protocol[Record]):
         """Leave something to look at as the training goes on, if there is something; no gradient is kept."""
 
     def write(self, folder: Path, net: nn.Module, run: Run) -> Trained[Record]:
-        """Write its folder."""
+        """Write the folder, its record last."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast.
+    """How long and how fast a net is trained.
 
     Args:
-        iterations: Steps of the optimiser.
-        batch: Pairs in a step, over all processes.
-        rate: Highest learning rate.
-        every: Steps between checkpoints and validations.
+        iterations: The number of steps of the optimiser.
+        batch: The number of pairs in a step, over all processes.
+        rate: The highest learning rate.
+        every: The number of steps between checkpoints and validations.
     """
 
     iterations: int

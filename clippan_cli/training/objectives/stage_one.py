@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.errors import UsageError
 from clippan_cli.fusion.consistency import back_project
 from clippan_cli.supervision.losses import alignment_loss, scene_loss, type_loss
 from clippan_cli.supervision.supervisor import DISTORTED, HRMS, MS, PAN, Supervisor
@@ -22,24 +21,9 @@ LOSSES = {"type": 1.0, "scene": 1.0, "fusion": 10.0}
 """InterMCL, IntraMCL and fusion alignment, with their weights (CLIPPan's Table 3)."""
 
 REFERENCE = "bdsd-pc"
-"""What makes HRMS images for stage I."""
+"""The method that makes HRMS images for stage I."""
 
 _STEPS = 3
-
-
-def chosen_weights(said: Mapping[str, float], known: Mapping[str, float]) -> dict[str, float]:
-    """The weights of all losses.
-
-    Raises:
-        UsageError: There is no such loss, or none is left.
-    """
-    unknown = set(said) - set(known)
-    if unknown:
-        raise UsageError(f"unknown loss {sorted(unknown)[0]!r}", "known: " + ", ".join(known))
-    weights = {**known, **said}
-    if not any(weights.values()):
-        raise UsageError("all losses are switched off", "give one of them a weight")
-    return weights
 
 
 @dataclass(frozen=True)
@@ -48,8 +32,8 @@ class Lesson:
 
     Args:
         tiles: MS and PAN.
-        hrms: ``(B, C, H, W)``.
-        distorted: ``(B, C, H, W)``.
+        hrms: ``(B, C, H, W)``, the good fusion of each tile.
+        distorted: ``(B, C, H, W)``, the bad fusion of each tile.
     """
 
     tiles: Tiles
@@ -58,14 +42,14 @@ class Lesson:
 
 
 class Adapting(Task):
-    """Three losses on the features of triplets and of bad fusions.
+    """Weighs three losses on the features of triplets and of bad fusions.
 
     Args:
-        stream: The tiles of each step.
-        held: Tiles to validate on.
-        weights: Of the losses.
-        temperatures: τ_c and τ_i.
-        seed: Of what is distorted how.
+        stream: Gives the tiles of each step.
+        held: The tiles to validate on.
+        weights: The weight of each loss, by its name.
+        temperatures: The temperatures τ_c and τ_i of the losses over types and over scenes.
+        seed: The seed of what is distorted and how.
     """
 
     checks = ("type_accuracy", "retrieval", "cosine")
@@ -84,12 +68,12 @@ class Adapting(Task):
 
     def draw(self, iteration: int, size: int) -> Lesson:
         """See :meth:`Task.draw`."""
-        return lesson(self._stream(iteration, size), Draw(self._seed * 1_000_003 + iteration))
+        return lesson(self._stream(iteration, size), Draw.of(self._seed, iteration))
 
     def losses(self, net: nn.Module, sample: Lesson) -> dict[str, Tensor]:
         """See :meth:`Task.losses`."""
         assert isinstance(net, Supervisor)
-        texts, seen = net.texts(), _seen(net, sample)
+        texts, seen = net.texts(), _see(net, sample)
         size = len(sample.hrms)
         three = torch.cat(seen[:3])
         found = {}
@@ -111,10 +95,10 @@ class Adapting(Task):
         return dict(self._weights)
 
     def validate(self, net: nn.Module) -> dict[str, float]:
-        """On tiles that are not learned from: is the type recognised, the place found again, the fusion foreseen?"""
+        """Measure on tiles kept aside how often types are recognised and places found, and how alike fusions are."""
         assert isinstance(net, Supervisor)
         lessons = [lesson(tiles, Draw(i)) for i, tiles in enumerate(self._held)]
-        seen = [torch.cat(parts) for parts in zip(*(_seen(net, each) for each in lessons), strict=True)]
+        seen = [torch.cat(parts) for parts in zip(*(_see(net, each) for each in lessons), strict=True)]
         texts = net.texts()
         right = [
             (part @ texts.T).argmax(1) == kind for kind, part in zip((MS, PAN, HRMS, DISTORTED), seen, strict=True)
@@ -131,7 +115,7 @@ class Adapting(Task):
 
     @property
     def skipped(self) -> int:
-        """Scenes that could not be read to the end."""
+        """The number of scenes that could not be read to the end."""
         return len(self._stream.lost)
 
 
@@ -145,12 +129,12 @@ def lesson(tiles: Tiles, draw: Draw) -> Lesson:
 
 
 def distort(hrms: Tensor, ms_up: Tensor, draw: Draw) -> Tensor:
-    """One of the ways in which a fusion fails: blurred, over-sharpened, wrong colours, or detail in wrong places.
+    """Spoil a fusion as fusions fail: blurred, over-sharpened, in wrong colours, or with detail in wrong places.
 
     Args:
-        hrms: ``(C, H, W)``.
+        hrms: ``(C, H, W)``, the good fusion.
         ms_up: ``(C, H, W)``, the interpolated MS.
-        draw: Which, and how much.
+        draw: The source of the way and of its amount.
     """
     way = draw.below(4)
     soft = F.avg_pool2d(F.pad(hrms[None], (2, 2, 2, 2), mode="reflect"), 5, 1)[0]
@@ -165,8 +149,8 @@ def distort(hrms: Tensor, ms_up: Tensor, draw: Draw) -> Tensor:
     return ms_up + (hrms - ms_up).roll(moves, (1, 2))
 
 
-def _seen(net: Supervisor, sample: Lesson) -> list[Tensor]:
-    """Features of MS, PAN, HRMS and of what is distorted."""
+def _see(net: Supervisor, sample: Lesson) -> list[Tensor]:
+    """Return the features of MS, PAN, HRMS and of what is distorted."""
     tiles = sample.tiles
     return [
         net.see_bands(tiles.bands(tiles.ms_up), "ms"),
@@ -177,6 +161,6 @@ def _seen(net: Supervisor, sample: Lesson) -> list[Tensor]:
 
 
 def _retrieval(first: Tensor, second: Tensor) -> float:
-    """How often the nearest of the second shows the same place."""
+    """Return how often the nearest of the second shows the same place."""
     nearest = (first @ second.T).argmax(1)
     return float((nearest == torch.arange(len(first), device=first.device)).float().mean())

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clippan_cli.fusion.consistency import back_project
+from clippan_cli.fusion.method import Tile
 from clippan_cli.fusion.registry import ANCHORS
 from clippan_cli.supervision.supervisor import Supervisor
 from clippan_cli.training.data.full_tiles import Tiles
 from clippan_cli.training.data.surveyed_scenes import Site
 from clippan_cli.training.data.tile_reader import TileStream
 from clippan_cli.training.loop.task import Task
-from clippan_cli.training.objectives.simulated import fused
-from clippan_cli.training.objectives.with_truth import back_projected
+from clippan_cli.training.objectives.simulated import fuse
+from clippan_cli.training.objectives.with_truth import back_project_pairs
 from clippan_cli.training.objectives.without_truth import (
+    INDICES,
     imitation_loss,
     judge,
     quality_loss,
@@ -36,19 +37,17 @@ The teacher is for networks that begin anew: one that begins as its own teacher 
 
 _WARM = (0.2, 0.4)
 
-_INDICES = ("hqnr", "d_rho", "r_ergas")
-
 
 class FullResolution(Task):
-    """The losses of stage II, and how a network stands beside interpolation and formulas on tiles kept aside.
+    """Weighs the losses of stage II, and compares a network with interpolation and formulas on tiles kept aside.
 
     Args:
-        stream: The tiles of each step.
-        held: Tiles to validate on.
-        supervisor: On its device; None for none.
-        weights: Of the losses.
-        options: The rest.
-        init: The network as it begins, if it has learned something before.
+        stream: Gives the tiles of each step.
+        held: The tiles to validate on.
+        supervisor: The supervisor, on its device; None where the language loss is off.
+        weights: The weight of each loss, by its name.
+        options: What the user says of the rest.
+        init: The network as it begins; None where it has learned nothing before.
     """
 
     def __init__(
@@ -64,11 +63,11 @@ class FullResolution(Task):
         self._stream, self._held, self._supervisor = stream, held, supervisor
         self._weights, self._options = weights, options
         self.terms = tuple(name for name, weight in weights.items() if weight)
-        self.checks = (*_INDICES, *(("validation_language",) if supervisor is not None else ()))
+        self.checks = (*INDICES, *(("validation_language",) if supervisor is not None else ()))
         self.beside: dict[str, dict[str, float]] = {}
         with torch.no_grad():
             for name in ("exp", *ANCHORS) if held else ():
-                self.beside[name] = _means([self._judged(self._classical(name, tiles), tiles) for tiles in held])
+                self.beside[name] = _means([self._judge(self._classical(name, tiles), tiles) for tiles in held])
             if init is not None and held:
                 self.beside["init"] = self.validate(init)
 
@@ -90,7 +89,7 @@ class FullResolution(Task):
         return {name: found[name]() for name in self.terms}
 
     def weights(self, progress: float) -> dict[str, float]:
-        """The language's rises when there is something to see, the teacher's falls to 0."""
+        """Let the language's weight rise when there is something to see, and the teacher's fall to 0."""
         begin, end = _WARM
         rise = min(1.0, max(0.0, (progress - begin) / (end - begin)))
         fall = 1.0 if self._options.keep_teacher else 1 - progress
@@ -98,13 +97,13 @@ class FullResolution(Task):
         return {name: weight * shares.get(name, 1.0) for name, weight in self._weights.items()}
 
     def validate(self, net: nn.Module) -> dict[str, float]:
-        """Means over the tiles kept aside."""
-        return _means([self._judged(self._out(net, tiles), tiles) for tiles in self._held])
+        """Average what :func:`judge` finds over the tiles kept aside."""
+        return _means([self._judge(self._out(net, tiles), tiles) for tiles in self._held])
 
     def score(self, found: Mapping[str, float]) -> float:
-        """How much worse than the better formula, on three indices alike (logarithms)."""
+        """Return how much worse than the better formula the net is, on three indices alike (logarithms)."""
         theirs = [self.beside[name] for name in ANCHORS]
-        parts = [_loss(name, found[name]) - min(_loss(name, row[name]) for row in theirs) for name in _INDICES]
+        parts = [_loss(name, found[name]) - min(_loss(name, row[name]) for row in theirs) for name in INDICES]
         return sum(parts) / len(parts)
 
     def where(self, sample: Tiles) -> str:
@@ -118,13 +117,13 @@ class FullResolution(Task):
 
     @property
     def skipped(self) -> int:
-        """Scenes that could not be read to the end."""
+        """The number of scenes that could not be read to the end."""
         return len(self._stream.lost)
 
     def _out(self, net: nn.Module, tiles: Tiles) -> Tensor:
-        return back_projected(fused(net, tiles), tiles, self._options.consistency)
+        return back_project_pairs(fuse(net, tiles), tiles, self._options.consistency)
 
-    def _judged(self, out: Tensor, tiles: Tiles) -> dict[str, float]:
+    def _judge(self, out: Tensor, tiles: Tiles) -> dict[str, float]:
         row = judge(out, tiles)
         if self._supervisor is not None:
             row["validation_language"] = float(self._language(out, tiles))
@@ -143,7 +142,7 @@ class FullResolution(Task):
             return tiles.ms_up
         return torch.stack([self._product(site, name, tile) for site, tile in tiles.singly()])
 
-    def _product(self, site: Site, name: str, tile: Any) -> Tensor:
+    def _product(self, site: Site, name: str, tile: Tile) -> Tensor:
         return back_project(site.fitted[name].fuse(tile), tile, self._options.consistency)
 
 

@@ -8,57 +8,61 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clippan_cli.base.geometry import trim
 from clippan_cli.metrics.local import d_rho, local_correlation
 from clippan_cli.metrics.qnr import d_lambda, d_lambda_k, d_s, qnr
 from clippan_cli.metrics.reference import ergas, ssim
 from clippan_cli.training.data.full_tiles import Tiles
 
 DEGRADATIONS = ("mtf", "bicubic")
-"""How the fused image is brought down to MS: the sensor's MTF at the true phase, or as the paper does."""
+"""The ways to bring the fused image down to MS: by the sensor's MTF at the true phase, or as the paper does."""
+
+INDICES = ("hqnr", "d_rho", "r_ergas")
+"""The indices that :func:`judge` finds."""
 
 _EDGE = 4
-"""MS pixels at the border of a tile that look beyond it."""
+"""The number of MS pixels at the border of a tile that look beyond it."""
 
 _FLOOR = 1e-6
-"""Variance of what counts as flat, where 0 to 1 is the contrast of the scene."""
+"""The variance of what counts as flat, where 0 to 1 is the contrast of the scene."""
 
 
 def spectral_loss(out: Tensor, tiles: Tiles, degradation: str = "mtf") -> Tensor:
-    """L_spec (eq. 9): the fused image at MS's resolution against MS, as MSE and 1 - SSIM of what is stretched to 0 … 1.
+    """Return L_spec (eq. 9): the fused image at MS's resolution against MS, MSE + 1 - SSIM, both stretched to 0 … 1.
 
     Args:
-        out: ``(B, C, H, W)``.
-        tiles: What it was made of.
+        out: ``(B, C, H, W)``, the fused images.
+        tiles: The tiles that they were made of.
         degradation: One of :data:`DEGRADATIONS`; bicubic takes no notice of the phase, as in the paper.
     """
     if degradation == "mtf":
         seen = tiles.operators.down(out.flatten(0, 1)).view_as(tiles.ms)
     else:
         seen = F.interpolate(out, tiles.ms.shape[-2:], mode="bicubic", antialias=True)
-    return _alike(tiles.bands(_inner(seen)), tiles.bands(_inner(tiles.ms)))
+    return _compare(tiles.bands(trim(seen, _EDGE)), tiles.bands(trim(tiles.ms, _EDGE)))
 
 
 def spatial_loss(out: Tensor, tiles: Tiles) -> Tensor:
-    """L_spat (eq. 10): the bands, mixed as φ says, against PAN.
+    """Return L_spat (eq. 10): the bands, mixed as φ says, against PAN.
 
     φ is non-negative, fitted to the scene at MS's resolution, and frozen: what is learned with the net learns to be
     blind.
 
     Args:
-        out: ``(B, C, H, W)``.
-        tiles: What it was made of.
+        out: ``(B, C, H, W)``, the fused images.
+        tiles: The tiles that they were made of.
     """
     weights = torch.stack([site.mixture for site in tiles.sites]).to(out)
     mixed = torch.einsum("bc,bchw->bhw", weights[:, :-1], out)[:, None] + weights[:, -1, None, None, None]
-    return _alike(tiles.pans(mixed), tiles.pans(tiles.pan))
+    return _compare(tiles.pans(mixed), tiles.pans(tiles.pan))
 
 
 def quality_loss(out: Tensor, tiles: Tiles) -> Tensor:
-    """L_QNR (eq. 11), with the sign that makes it a loss: 1 - (1 - D_λ)(1 - D_s).
+    """Return L_QNR (eq. 11), with the sign that makes it a loss: 1 - (1 - D_λ)(1 - D_s).
 
     Args:
-        out: ``(B, C, H, W)``.
-        tiles: What it was made of.
+        out: ``(B, C, H, W)``, the fused images.
+        tiles: The tiles that they were made of.
     """
     losses = []
     for one, ms_up, pan, low in zip(out, tiles.ms_up, tiles.pan, tiles.context.pan_low, strict=True):
@@ -68,32 +72,31 @@ def quality_loss(out: Tensor, tiles: Tiles) -> Tensor:
 
 
 def structural_loss(out: Tensor, tiles: Tiles) -> Tensor:
-    """λ-PNN's: 1 - local correlation with PAN, where it is more than at the lower scale, over a wider window there.
+    """Return λ-PNN's: 1 - local correlation with PAN, where it is more than at the lower scale, over a wider window.
 
     A band that does not follow PAN there (NIR over water) is not asked to follow it here.
 
     Args:
-        out: ``(B, C, H, W)``.
-        tiles: What it was made of.
+        out: ``(B, C, H, W)``, the fused images.
+        tiles: The tiles that they were made of.
     """
     reach, wide = math.ceil(tiles.context.ratio / 2), math.ceil(2 * tiles.context.ratio)
-    within = slice(wide - reach, reach - wide)
     losses = []
     images = tiles.bands(out), tiles.bands(tiles.ms_up), tiles.pans(tiles.pan), tiles.pans(tiles.context.pan_low)
     for one, ms_up, pan, low in zip(*images, strict=True):
-        apart = 1 - local_correlation(one, pan[0], reach, floor=_FLOOR)[:, within, within]
+        apart = 1 - trim(local_correlation(one, pan[0], reach, floor=_FLOOR), wide - reach)
         allowed = 1 - local_correlation(ms_up, low[0], wide, floor=_FLOOR)
         losses.append(torch.where(apart > allowed, apart, 0).mean())
     return torch.stack(losses).mean()
 
 
 def imitation_loss(out: Tensor, taught: Tensor, tiles: Tiles) -> Tensor:
-    """How far from a teacher's image, both stretched: mean absolute difference."""
+    """Return the mean absolute difference from a teacher's image, both stretched."""
     return (tiles.bands(out) - tiles.bands(taught)).abs().mean()
 
 
 def judge(out: Tensor, tiles: Tiles) -> dict[str, float]:
-    """HQNR, D_ρ and R-ERGAS of one tile: ``out`` is ``(1, C, H, W)``."""
+    """Measure HQNR, D_ρ and R-ERGAS of one tile: ``out`` is ``(1, C, H, W)``."""
     ms, pan, ms_up = tiles.ms[0], tiles.pan[0, 0], tiles.ms_up[0]
     seen = tiles.operators.down(out[0])
     spectral = d_lambda_k(tiles.operators.up(seen), ms_up)
@@ -101,13 +104,9 @@ def judge(out: Tensor, tiles: Tiles) -> dict[str, float]:
     return {
         "hqnr": float(qnr(spectral, spatial)),
         "d_rho": float(d_rho(out[0], pan)),
-        "r_ergas": float(ergas(_inner(seen), _inner(ms), tiles.context.ratio)),
+        "r_ergas": float(ergas(trim(seen, _EDGE), trim(ms, _EDGE), tiles.context.ratio)),
     }
 
 
-def _inner(ms: Tensor) -> Tensor:
-    return ms[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
-
-
-def _alike(x: Tensor, y: Tensor) -> Tensor:
+def _compare(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).square().mean() + 1 - ssim(x.flatten(0, 1), y.flatten(0, 1), 1.0)

@@ -27,8 +27,8 @@ def training_card(name: str, made: Network, training: TrainingRecord, lessons: s
     Args:
         name: The model's id.
         made: The network.
-        training: How it was trained.
-        lessons: What it was trained on, in words.
+        training: How the network was trained.
+        lessons: What the network was trained on, in words.
     """
     return _CARD.format(
         id=name,

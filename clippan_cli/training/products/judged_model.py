@@ -18,10 +18,10 @@ from clippan_cli.training.products.page import PICTURES, draw_page, draw_tile, p
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedModel(ModelProduct):
-    """A model, and how it stands on the tiles kept aside.
+    """Writes a model, and how it stands on the tiles kept aside.
 
     Args:
-        task: What judges it.
+        task: The task that judges the model.
     """
 
     task: FullResolution
@@ -37,7 +37,7 @@ class JudgedModel(ModelProduct):
         draw_page(folder, {**self.task.beside, "model": {name: found[name] for name in self.task.checks}})
 
     def judge(self, folder: Path, net: Network) -> TrainingRecord:
-        """See :meth:`ModelProduct.judge`."""
+        """Return the recipe with the indices on the tiles kept aside, and write the page that shows them."""
         with torch.no_grad():
             table = {**self.task.beside, "model": self.task.validate(net)}
         draw_page(folder, table)

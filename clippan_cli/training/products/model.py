@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
+from clippan_cli.base.values import Setting
 from clippan_cli.modelstore.model import RECORD, read_model, save_model
 from clippan_cli.modelstore.records import ModelRecord, TrainingRecord
 from clippan_cli.networks.network import Network
@@ -18,25 +18,26 @@ from clippan_cli.training.products.card import training_card
 
 @dataclass(frozen=True, kw_only=True)
 class ModelProduct:
-    """A model's folder.
+    """Writes a model's folder.
 
     Args:
         network: The name of the architecture.
-        settings: What it was made with.
+        settings: The settings that the architecture was made with.
         ratios: The smallest and the largest ratio that the model is for.
         recipe: What to say of the training in the model's record.
-        lessons: What it learned from, in words, for its card.
+        lessons: What the model learned from, in words, for its card.
+        record: The name of the model's record.
     """
 
     network: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Setting]
     ratios: tuple[float, float]
     recipe: TrainingRecord
     lessons: str
     record: str = RECORD
 
     def read(self, folder: Path) -> ModelRecord:
-        """See :class:`Product`."""
+        """See :meth:`Product.read`."""
         return read_model(folder).record
 
     def clear(self, folder: Path) -> None:
@@ -46,7 +47,7 @@ class ModelProduct:
         """See :meth:`Product.picture`."""
 
     def write(self, folder: Path, net: nn.Module, run: Run) -> Trained[ModelRecord]:
-        """See :class:`Product`."""
+        """See :meth:`Product.write`."""
         assert isinstance(net, Network)
         training = replace(self.judge(folder, net), **asdict(run))
         model = save_model(
@@ -61,5 +62,5 @@ class ModelProduct:
         return Trained(str(folder), model.record)
 
     def judge(self, folder: Path, net: Network) -> TrainingRecord:
-        """Return the recipe, with what is found out about the net."""
+        """Return the recipe with what is found out about the net: here nothing."""
         return self.recipe

@@ -11,10 +11,10 @@ import torch
 from matplotlib.image import imsave
 from torch import Tensor
 
-from clippan_cli.supervision.projector import linear_map
 from clippan_cli.training.data.full_tiles import Tiles
+from clippan_cli.training.loop.curves import CURVES
 
-PAGE, PICTURES, CURVES = "training.html", "pictures", "training.png"
+PAGE, PICTURES = "training.html", "pictures"
 
 _MOST = 6
 _GAP = 4
@@ -43,18 +43,15 @@ figure { margin: 1.2rem 0 } figcaption { color: #666 }
 
 
 def draw_tile(out: Tensor, tiles: Tiles, path: Path) -> None:
-    """Interpolated MS, the fused image and PAN of the first tile, side by side, into a PNG.
+    """Draw interpolated MS, the fused image and PAN of the first tile, side by side, into a PNG.
 
     Args:
-        out: ``(C, H, W)``.
-        tiles: What it was made of.
-        path: Where.
+        out: ``(C, H, W)``, the fused image.
+        tiles: The tiles of which the first was fused.
+        path: The file to write, its folder made if need be.
     """
-    site = tiles.sites[0]
-    low, width = site.low[:-1], (site.high - site.low)[:-1]
-    statistics = (site.mean - low) / width, site.covariance / (width[:, None] * width)
     # As the supervisor begins: RGB where the bands are known, else principal components.
-    matrix, offset = linear_map("conv", site.wavelengths, *statistics)
+    matrix, offset = tiles.sites[0].channels("conv")
     panels = [
         torch.einsum("kc,chw->khw", matrix, tiles.bands(x[None])[0].cpu()) + offset[:, None, None]
         for x in (tiles.ms_up[0], out)
@@ -67,7 +64,7 @@ def draw_tile(out: Tensor, tiles: Tiles, path: Path) -> None:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The pictures of a training, in order; their names are iterations."""
+    """List the pictures of a training, in order; their names are iterations."""
     return sorted(path for path in (folder / PICTURES).glob("*.png") if path.stem.isdigit())
 
 
@@ -75,8 +72,8 @@ def draw_page(folder: Path, rows: Mapping[str, Mapping[str, float]]) -> None:
     """Write the page anew: it needs no other file.
 
     Args:
-        folder: Of the training, with its pictures.
-        rows: Indices of everything that it is compared with.
+        folder: The folder of the training, with its pictures.
+        rows: The indices of everything that is compared, by its name.
     """
     found = pictures(folder)
     chosen = [found[round(i)] for i in torch.linspace(0, len(found) - 1, min(_MOST, len(found))).tolist()]

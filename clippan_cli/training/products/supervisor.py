@@ -18,11 +18,12 @@ from clippan_cli.training.objectives.stage_one import Adapting
 
 @dataclass(frozen=True)
 class SupervisorProduct:
-    """A supervisor's folder.
+    """Writes a supervisor's folder.
 
     Args:
-        recipe: What to say of the training.
-        task: What validates it.
+        recipe: What to say of the training in the supervisor's record.
+        task: The task that validates the supervisor.
+        record: The name of the supervisor's record.
     """
 
     recipe: TrainingRecord
@@ -30,7 +31,7 @@ class SupervisorProduct:
     record: str = RECORD
 
     def read(self, folder: Path) -> SupervisorRecord:
-        """See :class:`Product`."""
+        """See :meth:`Product.read`."""
         return read_record(folder)
 
     def clear(self, folder: Path) -> None:
@@ -40,7 +41,7 @@ class SupervisorProduct:
         """See :meth:`Product.picture`."""
 
     def write(self, folder: Path, net: nn.Module, run: Run) -> Trained[SupervisorRecord]:
-        """See :class:`Product`."""
+        """See :meth:`Product.write`."""
         assert isinstance(net, Supervisor)
         with torch.no_grad():
             found = {name: round(value, 4) for name, value in self.task.validate(net).items()}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clippan_cli.errors import InputError, UsageError
 from clippan_cli.opening.options import SceneOptions
+from clippan_cli.physics.pixels import EVERYWHERE
 from clippan_cli.training.data import imagery, procedural
 from clippan_cli.training.data.imagery import image_sources, pair_sources, procedural_sources
 from tests.conftest import PLACE, bands, read, write
@@ -49,7 +50,7 @@ def test_an_image_is_scaled_to_one(tmp_path: Path) -> None:
     pixels = photo()
     write(tmp_path / "a.tif", pixels, PLACE)
     (source,) = image_sources([str(tmp_path)], 0, Said())
-    assert (source.name, source.pan, source.valid, source.softness) == ("a.tif", None, None, 0.0)
+    assert (source.name, source.pan, source.valid, source.softness) == ("a.tif", None, EVERYWHERE, 0.0)
     np.testing.assert_allclose(source.bands.numpy(), pixels / pixels.max(), rtol=1e-6)
 
 
@@ -77,8 +78,8 @@ def test_alpha_is_no_band(tmp_path: Path) -> None:
     write(tmp_path / "a.png", pixels, PLACE, driver="PNG", crs=None)
     (source,) = image_sources([str(tmp_path)], 0, Said())
     assert source.bands.shape == (3, 40, 40)
-    assert source.valid is not None
-    assert torch.equal(source.valid.all(1), torch.arange(40) >= 10)
+    assert not source.valid.everywhere
+    assert torch.equal(source.valid.of(source.bands[0]).all(1), torch.arange(40) >= 10)
     assert not source.bands[:, :10].any()
 
 
@@ -87,11 +88,11 @@ def test_gaps_and_numbers_that_are_none(tmp_path: Path) -> None:
     pixels[:, :5], pixels[1, 20, 20], pixels[2, 21, 21] = -9999, math.nan, math.inf
     write(tmp_path / "a.tif", pixels, PLACE, nodata=-9999)
     (source,) = image_sources([str(tmp_path)], 0, Said())
-    assert source.valid is not None
-    assert not source.valid[:5].any()
-    assert not source.valid[20, 20]
-    assert not source.valid[21, 21]
-    assert int(source.valid.sum()) == 35 * 40 - 2
+    assert not source.valid.everywhere
+    assert not source.valid.of(source.bands[0])[:5].any()
+    assert not source.valid.of(source.bands[0])[20, 20]
+    assert not source.valid.of(source.bands[0])[21, 21]
+    assert int(source.valid.of(source.bands[0]).sum()) == 35 * 40 - 2
     assert bool(torch.isfinite(source.bands).all())
     assert 0 <= float(source.bands.min()) <= float(source.bands.max()) == 1
 
@@ -149,13 +150,13 @@ def test_gaps_of_a_pair(put: Put) -> None:
     valid[:12, :12] = False
     place = put("a", size=40, valid=valid, nodata=0)
     (source,) = pair_sources([str(place)], SceneOptions(), Said())
-    assert source.valid is not None
+    assert not source.valid.everywhere
     assert source.pan is not None
-    assert not source.valid[:12, :12].any()
+    assert not source.valid.of(source.bands[0])[:12, :12].any()
     # What PAN's optics see of the gap is not valid either.
-    assert not source.valid[12, 5]
-    assert float(source.bands[:, source.valid].min()) > 0
-    assert not source.pan[~source.valid].any()
+    assert not source.valid.of(source.bands[0])[12, 5]
+    assert float(source.bands[:, source.valid.of(source.bands[0])].min()) > 0
+    assert not source.pan[~source.valid.of(source.bands[0])].any()
 
 
 def break_off(place: Path, name: str) -> None:
@@ -193,7 +194,7 @@ def test_the_stated_nodata_keeps_a_hole_out_of_a_pair(put: Put) -> None:
             file.nodata = None
     (believed,) = pair_sources([str(place)], SceneOptions(), Said())
     (told,) = pair_sources([str(place)], SceneOptions(src_nodata=5000.0), Said())
-    assert believed.valid is None or bool(believed.valid[15, 15])
-    assert told.valid is not None
-    assert not told.valid[10:20, 10:20].any()
-    assert bool(told.valid[30, 30])
+    assert bool(believed.valid.of(believed.bands[0])[15, 15])
+    assert not told.valid.everywhere
+    assert not told.valid.of(told.bands[0])[10:20, 10:20].any()
+    assert bool(told.valid.of(told.bands[0])[30, 30])

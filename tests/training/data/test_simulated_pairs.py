@@ -12,6 +12,7 @@ from clippan_cli.base.geometry import Box
 from clippan_cli.errors import InputError
 from clippan_cli.networks.network import Trait
 from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.pixels import Validity
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import degrade, soften
 from clippan_cli.training.data import simulated_pairs
@@ -90,7 +91,9 @@ def test_flat_ground_is_passed_over() -> None:
 def test_nothing_but_gaps() -> None:
     image = torch.ones(3, SIDE, SIDE)
     with pytest.raises(InputError, match="without gaps"):
-        make_batch([(1.0, [Source("bad", image, valid=torch.zeros(SIDE, SIDE, dtype=torch.bool))])], 1, Draw(0))
+        make_batch(
+            [(1.0, [Source("bad", image, valid=Validity(torch.zeros(SIDE, SIDE, dtype=torch.bool)))])], 1, Draw(0)
+        )
 
 
 def test_procedural_images_are_made_of_nothing_but_a_seed() -> None:

@@ -192,7 +192,7 @@ def test_undeclared_nodata_stays_out_where_it_is_stated(put: Put) -> None:
     believed, told = one_site(place, SceneOptions()), one_site(place, SceneOptions(src_nodata=5000.0))
     assert float(believed.high.max()) * believed.scale > 4900
     assert float(told.high.max()) * told.scale < 1001
-    most = [[float(raw.ms.max()) * site.scale for raw in raws_of(site)] for site in (believed, told)]
+    most = [[float(raw.window.ms.values.max()) * site.scale for raw in raws_of(site)] for site in (believed, told)]
     assert max(most[0]) > 4900
     assert max(most[1]) < 1001
 

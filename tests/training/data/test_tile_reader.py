@@ -64,8 +64,8 @@ def test_invalid_pixels_never_enter(put: Callable[..., Path]) -> None:
     for number in range(12):
         raw = reader[number, 0]
         assert isinstance(raw, RawTile)
-        assert float(raw.ms.min()) > 0
-        assert float(raw.pan.min()) > 0
+        assert float(raw.window.ms.values.min()) > 0
+        assert float(raw.window.pan.values.min()) > 0
 
 
 def test_tiles_that_are_validated_on_do_not_overlap(put: Callable[..., Path]) -> None:
@@ -141,17 +141,20 @@ def test_a_tile_holds_the_pixels_of_its_boxes(put: Put) -> None:
     ms, pan = (read(str(place / "a" / f"{name}.tif")) for name in ("ms", "pan"))
     for number in range(4):
         raw = raw_of(TileReader(sites, 80, 3), number)
-        for pixels, box, whole in ((raw.ms, raw.ms_box, ms), (raw.pan[None], raw.pan_box, pan)):
+        for pixels, box, whole in (
+            (raw.window.ms.values, raw.window.ms_box, ms),
+            (raw.window.pan.values[None], raw.window.pan_box, pan),
+        ):
             wanted = whole[:, box.rows.slice, box.cols.slice]
             np.testing.assert_allclose(pixels.numpy() * sites[0].scale, wanted, rtol=1e-5)
         assert sites[0].learned is not None
-        assert raw.ms_box.inside(sites[0].learned)
+        assert raw.window.ms_box.inside(sites[0].learned)
 
 
 def test_tiles_lie_everywhere_in_what_is_learned(put: Put) -> None:
     (site,) = sites_of(put("a", size=60))
     reader = TileReader([site], 80, 0)
-    corners = [raw_of(reader, 0, place).ms_box.corner for place in range(150)]
+    corners = [raw_of(reader, 0, place).window.ms_box.corner for place in range(150)]
     assert site.learned is not None
     for axis in (0, 1):
         starts = {corner[axis] for corner in corners}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from clippan_cli.errors import UsageError
-from clippan_cli.training.loop.distributed import Group, alone, is_first, joined
+from clippan_cli.training.loop.distributed import Group, check_alone, is_first, join_group
 from tests.training.conftest import CPU
 
 
@@ -38,12 +38,12 @@ def test_every_pair_has_one_process(size: int, batch: int) -> None:
 
 
 def test_what_works_in_one_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone("clippan tune")
+    check_alone("clippan tune")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    alone("clippan tune")
+    check_alone("clippan tune")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="clippan tune works in one process") as caught:
-        alone("clippan tune")
+        check_alone("clippan tune")
     assert caught.value.hint == "start it without torchrun"
 
 
@@ -56,7 +56,7 @@ def test_who_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_joining_nobody() -> None:
-    with joined(CPU) as group:
+    with join_group(CPU) as group:
         assert group == Group(0, 1, CPU)
     assert not torch.distributed.is_initialized()
 
@@ -67,7 +67,7 @@ def _work(rank: int, port: int, queue: Any) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
     found: dict[str, Any] = {}
     try:
-        with joined(CPU) as group:
+        with join_group(CPU) as group:
             known, idle = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(3))
             known.grad = torch.full((2, 2), 1.0 + 2 * rank)
             group.average([known, idle])

@@ -8,28 +8,28 @@ import torch
 from torch import nn
 
 from clippan_cli.errors import ModelError, OutputError
-from clippan_cli.training.loop.state import Best, load_state, save_state
+from clippan_cli.training.loop.state import Best, Learner, load_state, save_state
 
 
-def parts() -> tuple[nn.Module, nn.Module, torch.optim.Optimizer]:
+def parts() -> Learner:
     net, mean = nn.Linear(2, 1), nn.Linear(2, 1)
-    return net, mean, torch.optim.AdamW(net.parameters())
+    return Learner(net, mean, torch.optim.AdamW(net.parameters()))
 
 
 def test_there_and_back(tmp_path: Path) -> None:
-    net, mean, optimiser = parts()
+    net, mean, optimiser = learner = parts()
     net(torch.ones(1, 2)).sum().backward()
     optimiser.step()
     best = Best(0.5, 2, {name: value.clone() for name, value in mean.state_dict().items()})
     former = os.umask(0o027)
     try:
-        save_state(tmp_path / "m" / "state", 3, net, mean, optimiser, {"rate": 0.1, "sides": (4, 4)}, best)
+        save_state(tmp_path / "m" / "state", 3, learner, {"rate": 0.1, "sides": (4, 4)}, best)
     finally:
         os.umask(former)
     assert [path.name for path in (tmp_path / "m").iterdir()] == ["state"]
     assert (tmp_path / "m" / "state").stat().st_mode & 0o777 == 0o640
     other = parts()
-    iteration, found = load_state(tmp_path / "m" / "state", *other, {"rate": 0.1, "sides": (4, 4)})
+    iteration, found = load_state(tmp_path / "m" / "state", other, {"rate": 0.1, "sides": (4, 4)})
     assert iteration == 3
     assert found is not None
     assert (found.score, found.iteration) == (0.5, 2)
@@ -41,25 +41,26 @@ def test_there_and_back(tmp_path: Path) -> None:
 
 
 def test_another_training_is_refused(tmp_path: Path) -> None:
-    save_state(tmp_path / "state", 3, *parts(), {"rate": 0.1, "init": None})
+    save_state(tmp_path / "state", 3, parts(), {"rate": 0.1, "init": None})
     with pytest.raises(ModelError, match=r"another rate: 0\.1, not 0\.2; another init: null, not \"a\"$"):
-        load_state(tmp_path / "state", *parts(), {"rate": 0.2, "init": "a"})
+        load_state(tmp_path / "state", parts(), {"rate": 0.2, "init": "a"})
 
 
 def test_a_weight_that_was_never_needed_has_no_state(tmp_path: Path) -> None:
-    net, mean, optimiser = parts()
+    learner = parts()
+    net, optimiser = learner.net, learner.optimiser
     net.bias.requires_grad_(False)
     net(torch.ones(1, 2)).sum().backward()
     optimiser.step()
-    save_state(tmp_path / "state", 1, net, mean, optimiser, {})
+    save_state(tmp_path / "state", 1, learner, {})
     other = parts()
-    assert load_state(tmp_path / "state", *other, {}) == (1, None)
+    assert load_state(tmp_path / "state", other, {}) == (1, None)
     assert set(other[2].state[other[0].weight]) == {"exp_avg", "exp_avg_sq", "step"}  # type: ignore[index]
     assert other[2].state[other[0].bias] == {}  # type: ignore[index]
 
 
 def test_a_disk_that_is_full_leaves_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_state(tmp_path / "state", 3, *parts(), {})
+    save_state(tmp_path / "state", 3, parts(), {})
     former = (tmp_path / "state").read_bytes()
 
     def full(_: int) -> None:
@@ -67,7 +68,7 @@ def test_a_disk_that_is_full_leaves_the_former_checkpoint(tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match=r"cannot write the checkpoint .*: .*No space left"):
-        save_state(tmp_path / "state", 4, *parts(), {})
+        save_state(tmp_path / "state", 4, parts(), {})
     assert (tmp_path / "state").read_bytes() == former
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
@@ -83,9 +84,9 @@ def test_what_is_loaded_goes_on_as_what_was_saved(tmp_path: Path) -> None:
 
     for _ in range(3):
         step(first[0], first[2])
-    save_state(tmp_path / "state", 3, *first, {})
+    save_state(tmp_path / "state", 3, first, {})
     other = parts()
-    load_state(tmp_path / "state", *other, {})
+    load_state(tmp_path / "state", other, {})
     for _ in range(3):
         step(first[0], first[2])
         step(other[0], other[2])
@@ -93,12 +94,12 @@ def test_what_is_loaded_goes_on_as_what_was_saved(tmp_path: Path) -> None:
 
 
 def test_another_net_is_refused(tmp_path: Path) -> None:
-    save_state(tmp_path / "state", 3, *parts(), {})
+    save_state(tmp_path / "state", 3, parts(), {})
     net, mean = nn.Linear(3, 1), nn.Linear(3, 1)
     with pytest.raises(ModelError, match=r"(?s)cannot be used: .*size mismatch"):
-        load_state(tmp_path / "state", net, mean, torch.optim.AdamW(net.parameters()), {})
+        load_state(tmp_path / "state", Learner(net, mean, torch.optim.AdamW(net.parameters())), {})
 
 
 def test_no_checkpoint_at_all(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be used"):
-        load_state(tmp_path / "state", *parts(), {})
+        load_state(tmp_path / "state", parts(), {})

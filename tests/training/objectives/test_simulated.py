@@ -13,8 +13,8 @@ from clippan_cli.networks.registry import network
 from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.simulated_pairs import margin
 from clippan_cli.training.objectives import simulated
-from clippan_cli.training.objectives.simulated import Supervised, fused
-from clippan_cli.training.objectives.with_truth import back_projected, supervised
+from clippan_cli.training.objectives.simulated import Supervised, fuse
+from clippan_cli.training.objectives.with_truth import back_project_pairs, measure_errors
 from tests.training.conftest import pair
 
 
@@ -59,7 +59,7 @@ def test_half_the_error_is_half_the_number(task: Supervised) -> None:
 def test_losses_are_those_of_the_product(task: Supervised) -> None:
     batch, net = task.draw(0, 2), Copy()
     losses = task.losses(net, batch)
-    wanted = supervised(back_projected(batch.ms_up, batch, 2), batch, margin(batch.context.ratio))
+    wanted = measure_errors(back_project_pairs(batch.ms_up, batch, 2), batch, margin(batch.context.ratio))
     assert tuple(losses) == task.terms
     for value, other in zip(losses.values(), wanted, strict=True):
         torch.testing.assert_close(value.detach(), other)
@@ -104,7 +104,7 @@ def test_a_network_sees_what_pairs_hold() -> None:
             seen.append(given)  # type: ignore[arg-type]
             return batch.ms_up.half()
 
-    out = fused(Watch(), batch)
+    out = fuse(Watch(), batch)
     assert out.dtype == torch.float32
     assert seen[0][0] is batch.ms_up
     assert seen[0][1] is batch.pan

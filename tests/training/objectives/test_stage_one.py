@@ -9,14 +9,15 @@ from clippan_cli.errors import UsageError
 from clippan_cli.fusion.registry import method
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.supervision.encoder import Encoder
+from clippan_cli.supervision.projector import Projector
 from clippan_cli.supervision.prompts import read_prompts
 from clippan_cli.supervision.supervisor import Supervisor
-from clippan_cli.training.adapt import projector
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.surveyed_scenes import Site, survey_scenes
 from clippan_cli.training.data.tile_reader import held_tiles
 from clippan_cli.training.objectives import stage_one
-from clippan_cli.training.objectives.stage_one import LOSSES, Adapting, chosen_weights
+from clippan_cli.training.objectives.stage_one import LOSSES, Adapting
+from clippan_cli.training.objectives.weights import choose_weights
 from tests.training.conftest import CPU, Put, Said, stream_of
 
 
@@ -28,14 +29,14 @@ def test_every_distortion_is_one() -> None:
 
 def test_weights_of_losses() -> None:
     known = {"a": 1.0, "b": 2.0}
-    assert chosen_weights({}, known) == known
-    assert chosen_weights({"b": 0.5}, known) == {"a": 1.0, "b": 0.5}
-    assert list(chosen_weights({"b": 0.0, "a": 3.0}, known)) == ["a", "b"]
+    assert choose_weights({}, known) == known
+    assert choose_weights({"b": 0.5}, known) == {"a": 1.0, "b": 0.5}
+    assert list(choose_weights({"b": 0.0, "a": 3.0}, known)) == ["a", "b"]
     with pytest.raises(UsageError, match="unknown loss 'c'") as caught:
-        chosen_weights({"d": 1.0, "c": 1.0, "a": 2.0}, known)
+        choose_weights({"d": 1.0, "c": 1.0, "a": 2.0}, known)
     assert caught.value.hint == "known: a, b"
     with pytest.raises(UsageError, match="all losses are switched off"):
-        chosen_weights({"a": 0.0, "b": 0.0}, known)
+        choose_weights({"a": 0.0, "b": 0.0}, known)
     assert known == {"a": 1.0, "b": 2.0}
 
 
@@ -129,7 +130,7 @@ def adapting(sites: list[Site], weights: dict[str, float], seed: int = 0) -> Ada
 @pytest.fixture
 def net(sites: list[Site], encoder: Encoder) -> Supervisor:
     torch.manual_seed(0)
-    return Supervisor(encoder, projector("conv", sites), read_prompts(), sites[0].wavelengths)
+    return Supervisor(encoder, Projector("conv", *sites[0].channels("conv")), read_prompts(), sites[0].wavelengths)
 
 
 def test_a_lesson_repeats_and_fits_to_its_ms(sites: list[Site]) -> None:

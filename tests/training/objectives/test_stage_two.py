@@ -15,9 +15,9 @@ from clippan_cli.fusion.registry import ANCHORS, method
 from clippan_cli.networks.registry import network
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.supervision.encoder import Encoder
+from clippan_cli.supervision.projector import Projector
 from clippan_cli.supervision.prompts import read_prompts
 from clippan_cli.supervision.supervisor import Supervisor
-from clippan_cli.training.adapt import projector
 from clippan_cli.training.data.surveyed_scenes import Site, survey_scenes
 from clippan_cli.training.data.tile_reader import held_tiles
 from clippan_cli.training.objectives import stage_two
@@ -175,7 +175,9 @@ def test_the_teacher_is_imitated_as_its_product_is(sites: list[Site], training: 
 def test_language_teaches_the_network_and_not_the_supervisor(
     sites: list[Site], training: TrainOptions, net: nn.Module, encoder: Encoder
 ) -> None:
-    supervisor = Supervisor(encoder, projector("conv", sites), read_prompts(), sites[0].wavelengths)
+    supervisor = Supervisor(
+        encoder, Projector("conv", *sites[0].channels("conv")), read_prompts(), sites[0].wavelengths
+    )
     for weight in supervisor.parameters():
         weight.requires_grad_(False)
     task = working(sites, training, {"language": 1.0, "spectral": 1.0}, supervisor=supervisor)

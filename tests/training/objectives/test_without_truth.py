@@ -15,7 +15,7 @@ from clippan_cli.metrics.local import local_correlation
 from clippan_cli.metrics.qnr import d_lambda, d_s
 from clippan_cli.metrics.reference import ssim
 from clippan_cli.opening.options import SceneOptions
-from clippan_cli.training.data.full_tiles import RawTile, Tiles, assemble
+from clippan_cli.training.data.full_tiles import Tiles, assemble
 from clippan_cli.training.data.surveyed_scenes import survey_scenes
 from clippan_cli.training.data.tile_reader import held_tiles
 from clippan_cli.training.objectives.without_truth import (
@@ -28,7 +28,7 @@ from clippan_cli.training.objectives.without_truth import (
     structural_loss,
 )
 from tests.conftest import Made
-from tests.training.conftest import CPU, MakeScene, Put, Said, sites_of, stream_of
+from tests.training.conftest import CPU, MakeScene, Put, Said, raw_of, sites_of, stream_of
 
 
 def test_losses_against_loops(tiles: Tiles) -> None:
@@ -117,7 +117,7 @@ def test_the_ground_loses_next_to_nothing(known: tuple[Tiles, Tensor]) -> None:
 
 def test_the_ground_is_judged_better_than_interpolation(known: tuple[Tiles, Tensor]) -> None:
     tiles, ground = known
-    one = assemble(tiles.sites, [RawTile(0, *tiles.boxes[0], tiles.ms[0], tiles.pan[0, 0])], CPU)
+    one = assemble(tiles.sites, [raw_of(tiles, 0)], CPU)
     plain, best = judge(one.ms_up, one), judge(ground[:1], one)
     assert set(plain) == {"hqnr", "d_rho", "r_ergas"}
     assert best["hqnr"] > plain["hqnr"]
@@ -140,7 +140,7 @@ def test_every_tile_of_a_batch_has_a_gradient(tiles: Tiles, loss: Loss) -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_batch_counts_its_tiles_alike(tiles: Tiles, loss: Loss) -> None:
-    raws = [RawTile(0, *boxes, ms, pan[0]) for boxes, ms, pan in zip(tiles.boxes, tiles.ms, tiles.pan, strict=True)]
+    raws = [raw_of(tiles, i) for i in range(len(tiles.ms))]
     out = tiles.ms_up + 0.02 * torch.randn(tiles.ms_up.shape, generator=torch.Generator().manual_seed(1))
     alone = [float(loss(out[i : i + 1], assemble(tiles.sites[:1], [raw], CPU))) for i, raw in enumerate(raws)]
     assert float(loss(out, tiles)) == pytest.approx(sum(alone) / 2, rel=1e-3)

@@ -13,7 +13,8 @@ import torch
 from matplotlib.image import imread, imsave
 
 from clippan_cli.training.data.full_tiles import Tiles
-from clippan_cli.training.products.page import CURVES, PAGE, PICTURES, draw_page, draw_tile, pictures
+from clippan_cli.training.loop.curves import CURVES
+from clippan_cli.training.products.page import PAGE, PICTURES, draw_page, draw_tile, pictures
 
 ROWS = {"exp": {"hqnr": 0.81234, "d_rho": 0.4}, "model": {"hqnr": 0.9, "d_rho": float("nan")}}
 
