@@ -32,8 +32,9 @@ class ClippanError(Exception):
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
 
     def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.what = what
+        # Libraries below say theirs in several lines.
+        self.what = " ".join(what.split())
+        super().__init__(self.what)
         self.hint = hint
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from clippan_cli.errors import ClippanError
@@ -35,6 +36,12 @@ def check_same(former: Key, now: Key, what: str, error: type[ClippanError]) -> N
             f"{what} belongs to another run, made with {'; '.join(apart)}",
             "repeat the inputs and options of the first run, or start again with `overwrite`",
         )
+
+
+def tell_apart(names: Iterable[str]) -> str:
+    """Say in a few letters which of all things these are, by their names: how many, and a digest."""
+    said = list(names)
+    return f"{len(said)} ({hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:12]})"
 
 
 def _short(value: Any) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from clippan_cli.base.values import Form
+from clippan_cli.base.values import Form, spell_number
 
 _Options = TypeVar("_Options")
 
@@ -124,7 +124,7 @@ class Entry:
             return Path(value).name
         if self.option.form is not None and value is not None:
             return self.option.form.spell(value)
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return spell_number(value)
 
 
 def entries(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Entry]:

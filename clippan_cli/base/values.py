@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from clippan_cli.errors import UsageError
 
 _Value = TypeVar("_Value")
+_LARGEST = 1 << 63
 
 Register = str | tuple[float, float]
 """A shift: ``"auto"``, ``"off"``, or rows and columns in MS pixels."""
@@ -65,7 +66,7 @@ def _read_size(key: str, text: str) -> int:
         number = float(match[1]) if match else 0.0
     except ValueError:
         number = 0.0
-    if match is None or number <= 0:
+    if match is None or not 0 < number < _LARGEST / 1024 ** " KMGT".index(match[2].upper() or " "):
         raise UsageError(f"{text!r} is not an amount of memory", f"for example `{key}=2G`")
     return int(number * 1024 ** " KMGT".index(match[2].upper() or " "))
 
@@ -80,7 +81,7 @@ def _spell_size(size: int) -> str:
 def _read_threads(key: str, text: str) -> int:
     if text.upper() == "ALL_CPUS":
         return 0
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"`{key}` {text!r} is not a number of threads", "a number, or ALL_CPUS")
     return int(text)
 
@@ -126,16 +127,31 @@ def _read_weights(key: str, texts: list[str]) -> dict[str, float]:
 
 
 def _read_settings(key: str, texts: list[str]) -> dict[str, Setting]:
-    return {name.lower(): _number(text) for name, text in read_pairs(key, texts, "width=32").items()}
+    return {name.lower(): _setting(text) for name, text in read_pairs(key, texts, "width=32").items()}
 
 
-def _number(text: str) -> Setting:
-    for kind in (int, float):
+def _setting(text: str) -> Setting:
+    """Read a number, numbers with commas between them, or a word."""
+    for kind in (int, float, _numbers):
         try:
             return kind(text)
         except ValueError:
             continue
     return text
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
+def spell_number(value: Any) -> str:
+    """Write a number as shortly as it can be read back; several have commas between them."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(spell_number, value))
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value or math.isnan(value) else repr(value)
 
 
 def _read_names(key: str, text: str) -> tuple[str, ...]:
@@ -146,15 +162,13 @@ def _read_names(key: str, text: str) -> tuple[str, ...]:
 
 
 def _spell_pairs(pairs: Mapping[str, Any]) -> str:
-    return " ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in pairs.items()
-    )
+    return " ".join(f"{name}={spell_number(value)}" for name, value in pairs.items())
 
 
-SHIFT = Form(_read_shift, lambda shift: shift if isinstance(shift, str) else f"{shift[0]:g},{shift[1]:g}")
+SHIFT = Form(_read_shift, lambda shift: shift if isinstance(shift, str) else spell_number(shift))
 """The form of a shift: ``auto``, ``off``, or two numbers."""
 
-NODATA = Form(_read_nodata, lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+NODATA = Form(_read_nodata, spell_number)
 """The form of a nodata value: a number, ``nan``, or ``none``."""
 
 SIZE = Form(_read_size, _spell_size)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _LINE_EVERY = 30.0
+_TENTH = 0.1 - 1e-9
 
 
 class Console:
@@ -83,7 +84,7 @@ class Console:
             return
         share = self._done / max(self._total, 1)
         late = time.monotonic() - self._said_at > _LINE_EVERY
-        if share - self._said >= 0.1 or late or (share >= 1 > self._said):
+        if share - self._said >= _TENTH or late or (share >= 1 > self._said):
             self._said, self._said_at = share, time.monotonic()
             self._print(f"{self._what} {share:.0%}")
 

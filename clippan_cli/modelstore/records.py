@@ -31,6 +31,8 @@ class TrainingRecord:
         skipped: The number of tiles that were passed over.
         held_out: The indices on tiles kept aside, by what made the image and by name.
         options: The training's own options, by their keys.
+        learned_from: A digest of the names of what was learned from.
+        algorithm: The key of the algorithms that computed it.
     """
 
     command: str | None = None
@@ -45,6 +47,8 @@ class TrainingRecord:
     skipped: int | None = None
     held_out: dict[str, dict[str, Number]] = field(default_factory=dict)
     options: dict[str, Plain] = field(default_factory=dict)
+    learned_from: str | None = None
+    algorithm: str | None = None
 
     @classmethod
     def of(cls, said: Key) -> TrainingRecord:
@@ -57,8 +61,9 @@ class TrainingRecord:
 
     @property
     def key(self) -> Key:
-        """What identifies the training: its options, where it began, and how much it learned from."""
-        return {**self.options, "init": self.init, "init_sha256": self.init_sha256, "sources": self.sources}
+        """What identifies the training: its options, where it began, what it learned from, and the algorithms."""
+        own = ("init", "init_sha256", "sources", "learned_from", "algorithm")
+        return {**self.options, **{name: getattr(self, name) for name in own}}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from clippan_cli.base.geometry import Box
 from clippan_cli.base.listener import Listener
 from clippan_cli.base.machine import CACHE, Machine
+from clippan_cli.errors import UsageError
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.survey import Survey, survey
 from clippan_cli.opening.window import read_window
@@ -84,7 +85,12 @@ def set_up_gdal(options: SceneOptions, cache: int = CACHE) -> Iterator[None]:
     Args:
         options: The options of the scenes.
         cache: The bytes of GDAL's block cache.
+
+    Raises:
+        UsageError: A setting is not the user's to make.
     """
+    if "GDAL_CACHEMAX" in options.config:
+        raise UsageError("GDAL's cache is a part of `memory`", "give `memory` instead of `config=GDAL_CACHEMAX=…`")
     settings = {"GDAL_CACHEMAX": cache, "GDAL_TIFF_INTERNAL_MASK": True, "GTIFF_FORCE_RGBA": False}
     with rasterio.Env(**{**settings, **options.config}), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

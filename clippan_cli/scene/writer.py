@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,8 +45,8 @@ class Format:
 
     driver: str
     dtype: str
-    nodata: float | None
-    mask: bool
+    nodata: float | None = None
+    mask: bool = False
     options: dict[str, str] = field(default_factory=dict)
     overviews: bool = False
     threads: int = 1
@@ -54,7 +55,15 @@ class Format:
     def bits(self) -> int | None:
         """The bits of a pixel that are kept, if the options say so."""
         bits = self.options.get("NBITS", "")
-        return int(bits) if bits.isdigit() else None
+        return int(bits) if bits.isdecimal() else None
+
+    def holds(self, value: float) -> bool:
+        """Return whether a pixel can hold the value."""
+        if np.issubdtype(np.dtype(self.dtype), np.integer):
+            limits = np.iinfo(self.dtype)
+            highest = limits.max if self.bits is None else 2**self.bits - 1
+            return math.isfinite(value) and value == round(value) and limits.min <= value <= highest
+        return not math.isfinite(value) or abs(value) <= float(np.finfo(self.dtype).max)
 
 
 @dataclass(frozen=True)

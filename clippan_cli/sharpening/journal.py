@@ -86,19 +86,27 @@ class Journal:
             key: The key that must be the same: inputs, options, algorithms.
 
         Returns:
-            The header and the state of the former run; None where there is nothing to resume.
+            The header and the state of the former run; None where there is nothing to resume, or nothing that can be
+            read.
 
         Raises:
             OutputError: The former run was another one.
         """
         if not (self._header.exists() and self._state.exists() and self._data.exists()):
             return None
-        former = json.loads(self._header.read_bytes())
-        check_same(former["key"], key, self._data.name, OutputError)
-        header = from_plain(Header, former)
-        line, _, head = self._state.read_bytes().partition(b"\n")
-        state = from_plain(State, json.loads(line))
-        if self._data.stat().st_size < state.size:
+        try:
+            former = json.loads(self._header.read_bytes())
+            before = former["key"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        check_same(before, key, self._data.name, OutputError)
+        try:
+            header = from_plain(Header, former)
+            line, _, head = self._state.read_bytes().partition(b"\n")
+            state = from_plain(State, json.loads(line))
+        except ValueError:
+            return None
+        if self._data.stat().st_size < state.size or len(head) < header.head:
             return None
         self._head = header.head
         with self._data.open("r+b") as file:

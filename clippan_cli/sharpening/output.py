@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from rasterio.rpc import RPC
@@ -28,36 +29,38 @@ def output_format(job: Job) -> Format:
     dtype = options.dtype or ms.dtype
     if dtype not in DTYPES:
         raise UsageError(f"unknown pixel type {dtype!r}", "known: " + ", ".join(DTYPES))
-    nodata, mask = _output_nodata(job, dtype)
-    return Format(
+    form = Format(
         driver=options.driver,
         dtype=dtype,
-        nodata=nodata,
-        mask=mask,
         options={key.upper(): value for key, value in options.creation.items()},
         overviews=options.overviews,
         threads=job.scene.machine.workers,
     )
+    nodata, mask = _output_nodata(job, form)
+    return replace(form, nodata=nodata, mask=mask)
 
 
-def _output_nodata(job: Job, dtype: str) -> tuple[float | None, bool]:
+def _output_nodata(job: Job, form: Format) -> tuple[float | None, bool]:
     """Choose the nodata value of the output, and whether it gets an internal mask."""
     ms, wanted = job.scene.pair.ms, job.options.dst_nodata
     if wanted == "none":
         return None, _has_gaps(job)
     if wanted is not None and not isinstance(wanted, str):
-        if not _exists(float(wanted), dtype):
-            raise UsageError(f"nodata {wanted:g} does not exist in {dtype}", "choose another with `dst_nodata`")
+        if not form.holds(float(wanted)):
+            kept = f" of {form.bits} bits" if form.bits else ""
+            raise UsageError(
+                f"nodata {wanted:g} does not exist in {form.dtype}{kept}", "choose another with `dst_nodata`"
+            )
         return float(wanted), False
-    lossy = job.options.creation.get("COMPRESS", "").upper() in _LOSSY
+    lossy = form.options.get("COMPRESS", "").upper() in _LOSSY
     if _has_gaps(job) and (lossy or (ms.declares_mask and ms.nodata is None)):
         return None, True
     stated = ms.nodata if ms.nodata is not None or ms.collar is None else ms.collar.value
-    if stated is not None and _exists(stated, dtype):
+    if stated is not None and form.holds(stated):
         return stated, False
     if not _has_gaps(job):
         return None, False
-    return (0.0 if np.issubdtype(np.dtype(dtype), np.integer) else math.nan), False
+    return (0.0 if np.issubdtype(np.dtype(form.dtype), np.integer) else math.nan), False
 
 
 def _has_gaps(job: Job) -> bool:
@@ -66,14 +69,6 @@ def _has_gaps(job: Job) -> bool:
     partial = job.scene.pair.overlap < 1 - 1e-9 or job.aoi is not None
     floating = any(not raster.integer for raster in rasters)
     return partial or floating or any(r.nodata is not None or r.declares_mask or r.collar for r in rasters)
-
-
-def _exists(value: float, dtype: str) -> bool:
-    """Return whether a pixel of that type can hold the value."""
-    if np.issubdtype(np.dtype(dtype), np.integer):
-        limits = np.iinfo(dtype)
-        return math.isfinite(value) and value == round(value) and limits.min <= value <= limits.max
-    return not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
 
 
 def output_meaning(job: Job) -> Meaning:

@@ -9,6 +9,7 @@ from threading import Event
 
 import torch
 
+from clippan_cli.base.identity import tell_apart
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity
@@ -21,7 +22,7 @@ from clippan_cli.supervision.encoder import UNTRAINED, Encoder
 from clippan_cli.supervision.projector import Projector
 from clippan_cli.supervision.prompts import read_prompts
 from clippan_cli.supervision.supervisor import Supervisor
-from clippan_cli.training.data.surveyed_scenes import Site, names, survey_scenes
+from clippan_cli.training.data.surveyed_scenes import Site, survey_scenes
 from clippan_cli.training.data.tile_reader import HELD, TileStream, held_tiles
 from clippan_cli.training.loop.distributed import Group, check_alone
 from clippan_cli.training.loop.steps import Loop, check_folder
@@ -148,7 +149,7 @@ def adapt_on(
         "losses": weights,
         "clip_sha256": encoder.sha256,
         "texts": prompts.texts,
-        "scenes": names(sites),
+        "learned_from": tell_apart(site.files.name for site in sites),
     }
     loop = Loop(
         folder=folder,

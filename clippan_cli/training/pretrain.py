@@ -9,6 +9,7 @@ from threading import Event
 
 import torch
 
+from clippan_cli.base.identity import tell_apart
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity
@@ -83,7 +84,12 @@ def pretrain(
     def draw(number: int, size: int) -> Batch:
         return make_batch(groups, size, Draw.of(options.seed, number), options.bands)
 
-    key = {**identity(options), **begun, "sources": {name: len(found) for name, found in sources.items()}}
+    key = {
+        **identity(options),
+        **begun,
+        "sources": {kind: len(found) for kind, found in sources.items()},
+        "learned_from": tell_apart(f"{kind}/{source.name}" for kind, found in sources.items() for source in found),
+    }
     loop = Loop(
         folder=folder,
         net=net,

@@ -9,7 +9,7 @@ from threading import Event
 
 import torch
 
-from clippan_cli.base.identity import Key
+from clippan_cli.base.identity import Key, tell_apart
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity
@@ -25,7 +25,7 @@ from clippan_cli.networks.registry import network
 from clippan_cli.scene.find import find_all
 from clippan_cli.supervision.supervisor import Supervisor
 from clippan_cli.training.adapt import Classroom, adapt_on, check_stage_one, read_clip, stage_one_methods
-from clippan_cli.training.data.surveyed_scenes import Site, names, survey_scenes
+from clippan_cli.training.data.surveyed_scenes import Site, survey_scenes
 from clippan_cli.training.data.tile_reader import HELD, TileStream, held_tiles
 from clippan_cli.training.loop.distributed import Group, join_group
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder, discard
@@ -186,8 +186,7 @@ class _Work:
     def _adapt(self, room: Classroom) -> None:
         """Adapt a supervisor on the way, in the first process; the others wait."""
         options = self.options
-        done = options.resume and (self._adapted / SUPERVISOR_RECORD).is_file()
-        if self.group.leads and not done:
+        if self.group.leads:
             self.hears.say("no `supervisor` was given: adapting one to these scenes first")
             check_folder(self._adapted, SUPERVISOR_RECORD, overwrite=options.overwrite, resume=options.resume)
             adapt_on(room, self._adapted, options.adapting(), self.hears, self.stop)
@@ -212,7 +211,7 @@ class _Work:
             options=options,
             init=None if model is None else net,
         )
-        key = {**_key(options, weights, model, watched), "scenes": names(sites)}
+        key = {**_key(options, weights, model, watched), "learned_from": tell_apart(site.files.name for site in sites)}
         stated = {**key, "sources": {"scenes": len(sites)}}
         product = JudgedModel(
             network=options.backbone or (model.network if model else ""),

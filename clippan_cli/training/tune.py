@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
+from clippan_cli.base.identity import tell_apart
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity
@@ -69,7 +70,8 @@ def tune(
     net = model.load().to(device)
     if options.weights == "freeze":
         _freeze(net)
-    lessons = [reduce_scene(files, options.scene, device, hears) for files in find_all(scenes)]
+    found = find_all(scenes)
+    lessons = [reduce_scene(files, options.scene, device, hears) for files in found]
     for lesson in lessons:
         model.check_fit(len(lesson.pair.ms), max(lesson.pair.sampling.ratio))
 
@@ -77,8 +79,13 @@ def tune(
         chance = Draw.of(options.seed, number)
         return lessons[chance.below(len(lessons))].crop(chance)
 
-    begun = {"init": model.id, "init_sha256": model.sha256, "sources": {"scenes": len(lessons)}}
-    key = {**identity(options), **begun}
+    key = {
+        **identity(options),
+        "init": model.id,
+        "init_sha256": model.sha256,
+        "sources": {"scenes": len(lessons)},
+        "learned_from": tell_apart(files.name for files in found),
+    }
     recipe = make_recipe("clippan tune --scenes SCENES", folder, options, {**key, "batch": 1})
     said = _LESSONS.format(model.id, options.weights, options.angle, options.consistency)
     loop = Loop(

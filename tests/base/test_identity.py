@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from clippan_cli.base.identity import check_same
+from clippan_cli.base.identity import check_same, tell_apart
 from clippan_cli.errors import ClippanError, ModelError, OutputError
 
 KEY: dict[str, Any] = {"version": "1", "options": {"method": "gsa", "seed": 0}, "phases": [[1.5, 1.5]], "model": None}
@@ -51,3 +51,9 @@ def test_long_values_are_cut() -> None:
     assert "é…" not in found.value.what[:60]
     assert "é" * 56 + "…" in found.value.what
     assert len(found.value.what) < 250
+
+
+def test_things_are_told_apart_by_a_few_letters() -> None:
+    assert tell_apart(["a", "b"]) == tell_apart(iter(["a", "b"]))
+    assert tell_apart(["a"]).startswith("1 (")
+    assert len({tell_apart(names) for names in (["a"], ["b"], ["a", "b"], ["b", "a"], ["ab"], [])}) == 6

@@ -24,16 +24,15 @@ from clippan_cli.base.values import (
 from clippan_cli.errors import UsageError
 
 
-def _digits(low: float, high: float) -> st.SearchStrategy[float]:
-    """Numbers of at most six digits."""
-    return st.floats(low, high, allow_nan=False).map(lambda value: float(f"{value:g}"))
+def _numbers(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False)
 
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz_-", min_size=1).filter(lambda word: word not in ("nan", "inf", "infinity"))
 KEYS = st.text("ABCXYZ_09", min_size=1)
 ONE_BY_ONE = {
-    SHIFT: st.sampled_from(["auto", "off"]) | st.tuples(_digits(-99, 99), _digits(-99, 99)),
-    NODATA: st.just("none") | _digits(-99999, 99999) | st.sampled_from([math.inf, -math.inf]),
+    SHIFT: st.sampled_from(["auto", "off"]) | st.tuples(_numbers(-99, 99), _numbers(-99, 99)),
+    NODATA: st.just("none") | _numbers(-3.5e38, 3.5e38) | st.sampled_from([math.inf, -math.inf]),
     SIZE: st.integers(1, 2**50),
     THREADS: st.integers(0, 10_000),
     NAMES: st.lists(WORDS, min_size=1).map(tuple),
@@ -41,8 +40,10 @@ ONE_BY_ONE = {
 TOGETHER = {
     CREATION: st.dictionaries(KEYS, st.text()),
     CONFIG: st.dictionaries(KEYS, st.text()),
-    WEIGHTS: st.dictionaries(WORDS, _digits(0, 1e6)),
-    SETTINGS: st.dictionaries(WORDS, st.integers() | _digits(-1e6, 1e6) | WORDS),
+    WEIGHTS: st.dictionaries(WORDS, _numbers(0, 1e6)),
+    SETTINGS: st.dictionaries(
+        WORDS, st.integers() | _numbers(-1e6, 1e6) | WORDS | st.tuples(st.integers(0, 99), st.integers(0, 99))
+    ),
 }
 
 
@@ -103,8 +104,8 @@ def test_texts_that_people_write(form: Form[Any], text: Any, value: Any) -> None
     [
         (SHIFT, ["maybe", "1", "1,2,3", "nan,0", "0,inf", "", "a,b"]),
         (NODATA, ["zero", "", "1,2"]),
-        (SIZE, ["lots", "", "0", "-1G", "1.2.3G", "2X", "G", "."]),
-        (THREADS, ["many", "0", "-1", "1.5", ""]),
+        (SIZE, ["lots", "", "0", "-1G", "1.2.3G", "2X", "G", ".", "9" * 400, "9" * 30 + "G"]),
+        (THREADS, ["many", "²", "0", "-1", "1.5", ""]),
         (NAMES, ["", ",", " , "]),
     ],
 )

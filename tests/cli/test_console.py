@@ -115,7 +115,7 @@ def test_quiet_says_nothing(capsys: Capture) -> None:
 
 @pytest.mark.parametrize(
     ("total", "step", "lines"),
-    [(3, 1, 3), (1, 1, 1), (100, 100, 1), (0, 0, 0), (100, 35, 3), (8000, 1000, 8), (64, 1, 10)],
+    [(3, 1, 3), (1, 1, 1), (100, 100, 1), (0, 0, 0), (100, 35, 3), (8000, 1000, 8), (64, 1, 10), (100, 10, 10)],
 )
 def test_progress_is_a_line_every_tenth(total: int, step: int, lines: int, capsys: Capture) -> None:
     console = Console()

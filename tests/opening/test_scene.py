@@ -19,7 +19,7 @@ from clippan_cli.errors import InputError, UsageError
 from clippan_cli.fusion.method import make_tile
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.record import SceneRecord, describe_files, describe_scene
-from clippan_cli.opening.scene import Scene, open_scene
+from clippan_cli.opening.scene import Scene, open_scene, set_up_gdal
 from clippan_cli.physics.pixels import Pixels
 from clippan_cli.scene.find import SceneFiles
 from clippan_cli.scene.pair import Pair, open_pair
@@ -283,3 +283,9 @@ def test_files_are_told_by_size_and_time(tmp_path: Path) -> None:
     for name in ("/vsizip/some.zip/a.tif", "https://example.org/a.tif", ""):
         (found,) = describe_files([name])
         assert found.bytes is None or name == ""
+
+
+def test_gdals_cache_belongs_to_the_budget(make_scene: MakeScene) -> None:
+    scene = make_scene(size=16)
+    with pytest.raises(UsageError, match="GDAL's cache"), set_up_gdal(SceneOptions(config={"GDAL_CACHEMAX": "64"})):
+        pytest.fail(scene.ms)

@@ -124,3 +124,13 @@ def test_a_full_disk_leaves_the_last_booking(data: Path, monkeypatch: pytest.Mon
     assert found is not None
     assert found[1].rows == 2
     assert data.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".journal", ".state"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"rows": 1', b"\xff\xfe", b'{"rows": 1, "size": 4}'])
+def test_what_is_damaged_is_not_resumed(data: Path, suffix: str, content: bytes) -> None:
+    journal = Journal(data)
+    journal.start(header())
+    journal.note(0, Changes())
+    data.with_name(data.name + suffix).write_bytes(content)
+    assert Journal(data).resume(header().key) is None

@@ -240,3 +240,13 @@ def test_a_broken_write_leaves_the_former_output(make_scene: MakeScene, tmp_path
     with pytest.raises(InputError, match="complex"):
         run(scene)
     assert before == (Path(scene.out).read_bytes(), Path(scene.out + ".clippan.json").read_bytes())
+
+
+def test_gaps_survive_few_bits(make_scene: MakeScene) -> None:
+    valid = with_gap()
+    scene = make_scene(size=16, valid=valid, nodata=0, peak=2000)
+    run(scene, dst_nodata=1023.0, creation={"NBITS": "10"})
+    with rasterio.open(scene.out) as made:
+        np.testing.assert_array_equal(made.dataset_mask() > 0, np.kron(valid, np.ones((4, 4), bool)))
+    with pytest.raises(UsageError, match="does not exist in uint16 of 10 bits"):
+        run(scene, dst_nodata=65535.0, creation={"NBITS": "10"}, overwrite=True)

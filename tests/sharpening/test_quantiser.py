@@ -119,3 +119,8 @@ def test_invalid_values_count_for_nothing() -> None:
     made = Quantiser("uint8", 0, (0,))(image, np.zeros((1, 1, 3), bool), changes)
     assert made.tolist() == [[[0, 0, 0]]]
     assert changes == Changes()
+
+
+def test_few_bits_keep_off_nodata_at_their_top() -> None:
+    made = Quantiser("uint16", 1023, (0,), 10)(np.array([[[1023.0, 2000.0]]], np.float32), None, Changes())
+    assert made.tolist() == [[[1022, 1022]]]

@@ -10,8 +10,8 @@ import pytest
 from clippan_cli.errors import OutputError, UsageError
 from clippan_cli.supervision.prompts import wordings
 from clippan_cli.training import ablate as ablating
-from clippan_cli.training.ablate import INDICES as INDICES
 from clippan_cli.training.ablate import TABLES, Ablation, Row, ablate, variants
+from clippan_cli.training.objectives.without_truth import INDICES
 from clippan_cli.training.options import AblateOptions, AdaptOptions, TrainOptions
 from clippan_cli.training.train import Ground
 from tests.conftest import Made
@@ -117,7 +117,7 @@ def test_one_seed_has_no_spread() -> None:
 
 
 def test_a_table_for_people() -> None:
-    row = Row(variant="quality", means={"hqnr": 0.9, "d_rho": 0.1, "r_ergas": 1}, spread=dict.fromkeys(0.01))
+    row = Row(variant="quality", means={"hqnr": 0.9, "d_rho": 0.1, "r_ergas": 1}, spread=dict.fromkeys(INDICES, 0.01))
     beside = {"exp": {"hqnr": 0.8, "d_rho": 0.4, "r_ergas": 2.0}}
     lines = list(Ablation(output="t", table="losses", seeds=2, rows=[row], beside=beside).lines())
     assert [line.split() for line in lines] == [

@@ -317,3 +317,13 @@ def test_ratios_that_were_seen_are_served(put: Put, tmp_path: Path, training: Tr
     )
     assert fullres._ratios([coarse]) == (1.5, 12.0)
     assert fullres._ratios([fine, coarse]) == (1.2, 12.0)
+
+
+def test_another_prompt_is_another_training(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
+    said = Said(stop_at=7)
+    with pytest.raises(Interrupted):
+        train([str(scene.folder)], tmp_path / "m", training, said, said.stop)
+    assert (tmp_path / "m" / STATE).is_file()
+    other = replace(training, clip=replace(training.clip, prompt="khan"), resume=True)
+    with pytest.raises(ModelError, match="another prompt"):
+        train([str(scene.folder)], tmp_path / "m", other)

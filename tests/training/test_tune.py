@@ -103,3 +103,14 @@ def test_a_tuning_works_in_one_process(put: Put, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="clippan tune works in one process"):
         tune([str(put("a", size=64))], tmp_path / "m")
+
+
+def test_another_scene_is_another_tuning(put: Put, tmp_path: Path) -> None:
+    put("a", size=64)
+    place = put("b", size=64, seed=1)
+    said = Said()
+    said.stop.set()
+    with pytest.raises(Interrupted):
+        tune([str(place / "a")], tmp_path / "m", TuneOptions(iterations=3), said, said.stop)
+    with pytest.raises(ModelError, match="another learned_from"):
+        tune([str(place / "b")], tmp_path / "m", TuneOptions(iterations=3, resume=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -159,12 +158,6 @@ def survey_scenes(
     kinds = Counter(f"{site.sensor}, ratio {site.sampling.ratio[0]:.4g}" for site in sites)
     hears.say("scenes: " + "; ".join(f"{count} of {kind}" for kind, count in kinds.items()))
     return sites
-
-
-def names(sites: Sequence[Site]) -> str:
-    """Tell in a few letters which scenes they are."""
-    text = "\n".join(site.files.name for site in sites)
-    return f"{len(sites)} ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
 
 
 def _survey(

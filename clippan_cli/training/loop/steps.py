@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import math
 import os
 import time
@@ -15,10 +16,11 @@ from typing import Generic
 import torch
 from torch import nn
 
+from clippan_cli.base.files import replace_file
 from clippan_cli.base.identity import Key, check_same
 from clippan_cli.base.listener import Listener
 from clippan_cli.base.memory import Memory
-from clippan_cli.base.version import __version__
+from clippan_cli.base.version import ALGORITHM, __version__
 from clippan_cli.errors import Interrupted, ModelError, OutputError, ResourceError, UsageError
 from clippan_cli.modelstore.model import Model, find_model
 from clippan_cli.training.loop.curves import CURVES, draw_curves
@@ -64,7 +66,7 @@ class Loop(Generic[Record]):
         group: Group | None = None,
     ) -> None:
         self._folder, self._net, self._task, self._product = folder, net, task, product
-        self._schedule, self._key, self._hears, self._stop = schedule, key, hears, stop
+        self._schedule, self._key, self._hears, self._stop = schedule, {**key, "algorithm": ALGORITHM}, hears, stop
         self._group = group or Group()
         self._device = next(net.parameters()).device
         self._mean = copy.deepcopy(net)
@@ -130,7 +132,7 @@ class Loop(Generic[Record]):
             first, self._best = load_state(state, self._learner, self._key)
             self._hears.say(f"resuming after {first} iterations")
             if self._group.leads:
-                _trim(self._folder / LOG, first)
+                _trim(self._folder / LOG, self._columns, first)
         else:
             first = 0
             if self._group.leads:
@@ -138,14 +140,17 @@ class Loop(Generic[Record]):
         self._group.wait()
         return first
 
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return ("iteration", "seconds", "rate", *self._task.terms, "gradient", *self._task.checks)
+
     def _clear(self) -> None:
-        columns = ("iteration", "seconds", "rate", *self._task.terms, "gradient", *self._task.checks)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             discard(self._folder, self._product.record)
             self._product.clear(self._folder)
             with (self._folder / LOG).open("w", newline="") as file:
-                csv.writer(file).writerow(columns)
+                csv.writer(file).writerow(self._columns)
         except OSError as error:
             raise OutputError(f"cannot write into {self._folder}: {error.strerror}", "choose another -o") from error
 
@@ -287,13 +292,18 @@ def begin_from(name: str, folder: Path) -> Model:
     return model
 
 
-def _trim(log: Path, done: int) -> None:
-    """Drop what a killed run logged after its last checkpoint."""
-    if not log.is_file():
-        return
-    with log.open(newline="") as file:
-        head, *rows = csv.reader(file)
+def _trim(log: Path, columns: Sequence[str], done: int) -> None:
+    """Drop what a killed run logged after its last checkpoint; what is lost or damaged begins again.
+
+    Raises:
+        OutputError: It cannot be written; it is as it was.
+    """
+    text = io.StringIO(newline="")
+    rows = csv.reader(log.read_text(errors="replace").splitlines() if log.is_file() else [])
     # A full disk leaves half a row.
-    rows = [row for row in rows if len(row) == len(head) and row[-1] and int(row[0]) <= done]
-    with log.open("w", newline="") as file:
-        csv.writer(file).writerows([head, *rows])
+    kept = [row for row in rows if len(row) == len(columns) and row[-1] and row[0].isdecimal() and int(row[0]) <= done]
+    csv.writer(text).writerows([columns, *kept])
+    try:
+        replace_file(log, text.getvalue().encode())
+    except OSError as error:
+        raise OutputError(f"cannot write {log}: {error.strerror}", "free some space; `resume` continues") from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from clippan_cli.base.identity import Key
 from clippan_cli.base.options import spelled
+from clippan_cli.base.version import ALGORITHM
 from clippan_cli.modelstore.records import TrainingRecord
 
 
@@ -20,5 +22,5 @@ def make_recipe(words: str, folder: Path, options: Any, key: Key, *left_out: str
         key: What identifies the training.
         left_out: The keys of the options that the command does not repeat.
     """
-    command = " ".join([words, "-o", folder.resolve().name, *spelled(options, *left_out)])
-    return TrainingRecord.of({**key, "command": command})
+    command = f"{words} {shlex.join(['-o', folder.resolve().name, *spelled(options, *left_out)])}"
+    return TrainingRecord.of({**key, "algorithm": ALGORITHM, "command": command})

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from clippan_cli.opening.scene import Scene
 from clippan_cli.opening.statistics import gather
 from clippan_cli.training.data import surveyed_scenes
 from clippan_cli.training.data.full_tiles import RawTile, Tiles
-from clippan_cli.training.data.surveyed_scenes import Geometry, Site, _parts, mixture, names, survey_scenes
+from clippan_cli.training.data.surveyed_scenes import Geometry, Site, _parts, mixture, survey_scenes
 from clippan_cli.training.data.tile_reader import TileReader, held_tiles
 from tests.conftest import bands, read
 from tests.training.conftest import CPU, Put, Said, sites_of
@@ -299,14 +298,6 @@ def test_moments_of_a_site_are_those_of_its_pixels(put: Put) -> None:
     pixels = read(str(place / "a" / "ms.tif")).reshape(4, -1) / site.scale
     np.testing.assert_allclose(site.mean.numpy(), pixels.mean(1), rtol=0.02)
     np.testing.assert_allclose(site.covariance.numpy(), np.cov(pixels), rtol=0.08, atol=1e-4)
-
-
-def test_scenes_are_told_apart_by_a_few_letters(put: Put) -> None:
-    sites = sites_of(put("a", size=40))
-    other = [replace(sites[0], files=sites[0].files._replace(name="b"))]
-    assert names(sites) == names(list(sites))
-    assert names(sites).startswith("1 (")
-    assert len({names(sites), names(other), names(sites + other), names(other + sites)}) == 4
 
 
 def test_what_was_found_is_said(put: Put) -> None:

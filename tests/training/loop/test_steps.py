@@ -623,3 +623,43 @@ def test_the_user_hears_how_it_goes(tmp_path: Path) -> None:
     fit(tmp_path / "m", hears=said).run(False)
     assert len(said.lines) == 4
     assert all(re.fullmatch(r"\d: error \S+, size \S+; far \S+", text) for text in said.lines)
+
+
+@pytest.mark.parametrize("left", ["", "iteration,loss\n", "\x00\x01", "iteration,sec"])
+def test_a_damaged_log_begins_again(tmp_path: Path, left: str) -> None:
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "m", hears=Said(stop_at=3)).run(False)
+    head = (tmp_path / "m" / loops.LOG).read_text().splitlines()[0]
+    (tmp_path / "m" / loops.LOG).write_text(left)
+    fit(tmp_path / "m").run(True)
+    assert (tmp_path / "m" / loops.LOG).read_text().splitlines()[0] == head
+
+
+def test_a_full_disk_on_resuming_keeps_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "m", hears=Said(stop_at=3)).run(False)
+    before = (tmp_path / "m" / loops.LOG).read_text()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loops, "replace_file", full)
+    with pytest.raises(OutputError, match=r"training\.csv: No space"):
+        fit(tmp_path / "m").run(True)
+    assert (tmp_path / "m" / loops.LOG).read_text() == before
+
+
+def test_a_training_by_other_algorithms_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "m", hears=Said(stop_at=3)).run(False)
+    monkeypatch.setattr(loops, "ALGORITHM", "1999-12")
+    with pytest.raises(ModelError, match="another algorithm"):
+        fit(tmp_path / "m").run(True)
+
+
+def test_a_checkpoint_of_another_net_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "m", hears=Said(stop_at=3)).run(False)
+    with pytest.raises(ModelError, match=r"size mismatch|Missing key") as caught:
+        fit(tmp_path / "m", net=torch.nn.Linear(4, 1)).run(True)
+    assert "\n" not in caught.value.what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from clippan_cli.opening.options import SceneOptions
 from clippan_cli.training import adapt, pretrain, train, tune
 from clippan_cli.training.options import AdaptOptions, ClipOptions, PretrainOptions, TrainOptions, TuneOptions
 from clippan_cli.training.products.card import training_card
+from clippan_cli.training.products.recipe import make_recipe
 
 MODULES: dict[str, Any] = {"adapt": adapt, "pretrain": pretrain, "train": train, "tune": tune}
 KINDS: dict[str, type[Any]] = {
@@ -153,3 +155,10 @@ def test_what_a_card_says() -> None:
     assert "It learned {much}." in text
     fixed = training_card("mine", network("pnn", 3, widths=(4, 4)), training, "")
     assert "weights, 3 bands." in fixed
+
+
+def test_the_command_can_be_typed(tmp_path: Path) -> None:
+    options = PretrainOptions(images=("/a/my photos",), rate=0.00123456789, network="pnn", settings={"widths": (4, 4)})
+    words = shlex.split(str(make_recipe("clippan pretrain", tmp_path / "m", options, {}).command))
+    assert words[:4] == ["clippan", "pretrain", "-o", "m"]
+    assert {"my photos", "0.00123456789", "widths=4,4"} <= set(words)
