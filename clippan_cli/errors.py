@@ -15,7 +15,6 @@ class ExitCode(IntEnum):
     INPUT = 3
     MODEL = 4
     OUTPUT = 5
-    PARTIAL_BATCH = 6
     QUALITY_GATE = 7
     RESOURCE = 8
     INTERRUPTED = 130

@@ -53,6 +53,7 @@ UNTYPED = {
     "scene/aoi.py",  # GeoJSON
     "scene/find.py",  # lists of scenes
     "scene/sensors.py",  # sensors.toml
+    "supervision/encoder.py",  # the configurations of open_clip
 }
 """Files on the edge to JSON and TOML, which may say ``dict[str, Any]``."""
 

@@ -155,7 +155,7 @@ class DlpanConvention(Convention):
             raise InputError(
                 f"PAN ({fine[1]} × {fine[0]} px) is not 2, 4, 8 or 16 times as large as MS "
                 f"({shape[1]} × {shape[0]} px): DLPan's convention is not defined",
-                "use --convention scene",
+                "use `convention=scene`",
             )
         nested = (ratio - 1) / 2
         if max(abs(phase - nested) for phase in pair.sampling.nominal) > 1:
@@ -163,14 +163,14 @@ class DlpanConvention(Convention):
             raise InputError(
                 f"MS begins {row:+.2f}, {col:+.2f} PAN px (row, col) from where PAN begins: "
                 "DLPan's convention is not defined",
-                "use --convention scene",
+                "use `convention=scene`",
             )
         held = 4 * (len(bands) + 1) * shape[0] * shape[1]
         if held > memory // 8:
             raise ResourceError(
-                f"DLPan's convention holds MS in memory: {held / 2**20:.0f} MiB, an eighth of --memory is "
+                f"DLPan's convention holds MS in memory: {held / 2**20:.0f} MiB, an eighth of `memory` is "
                 f"{memory / 2**23:.0f} MiB",
-                "use --convention scene, or allow more with --memory",
+                "use `convention=scene`, or allow more with `memory`",
             )
         at = float(ratio // 2)
         super().__init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -29,6 +29,7 @@ class Index:
         rising: Whether more is better.
         unit: What follows the number.
         words: One line that says what it measures.
+        brief: Whether the table on the terminal shows it.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Index:
     rising: bool
     unit: str
     words: str
+    brief: bool = field(default=True, kw_only=True)
 
 
 FULL = (
@@ -47,7 +49,7 @@ FULL = (
     Index("r_ergas", "R-ERGAS", False, " %", "error of the image seen through the MTF against the measured MS"),
     Index("r_sam", "R-SAM", False, "°", "spectral angle of the same"),
     Index("r_q2n", "R-Q2n", True, "", "hypercomplex quality of the same"),
-    Index("hqnr_b", "HQNR (b)", True, "", "HQNR with D_λᴷ (b)"),
+    Index("hqnr_b", "HQNR (b)", True, "", "HQNR with D_λᴷ (b)", brief=False),
     Index("d_lambda", "D_λ", False, "", "spectral: change of the qualities between bands; 0 for interpolation"),
     Index("qnr", "QNR", True, "", "(1 − D_λ)(1 − D_s); rewards doing nothing: read it beside EXP's"),
 )

@@ -99,7 +99,9 @@ def cut(area: Box, sampling: Sampling, ms_shape: tuple[int, int], side: int) -> 
         )
     pans, commons, mses = [], [], []
     for axis in (0, 1):
-        common = _common(area[axis], sampling.nominal[axis], sampling.ratio[axis], ms_shape[axis])
+        common = sampling.centred(axis, area[axis], ms_shape[axis])
+        if common.size <= 0:
+            raise _apart()
         edges = _ms_edges(common, sampling.ratio[axis], side)
         mses.append([Span(int(a), int(b)) for a, b in pairwise(edges)])
         starts = _pan_edges(edges, area[axis], sampling.nominal[axis], sampling.ratio[axis])
@@ -119,17 +121,12 @@ def _under_ms(span: Span, sampling: Sampling, axis: int, limit: int) -> Span:
     start = max(span.start, math.ceil(phase - ratio / 2))
     stop = min(span.stop, math.floor(phase + ratio * (limit - 0.5)) + 1)
     if stop <= start:
-        raise InputError("no MS pixel lies in the image to assess", "check that the files show the same scene")
+        raise _apart()
     return Span(start, stop)
 
 
-def _common(span: Span, phase: float, ratio: float, limit: int) -> Span:
-    """The MS pixels of one axis whose centres lie in a span of PAN pixels."""
-    start = max(0, math.ceil((span.start - 0.5 - phase) / ratio))
-    stop = min(limit, math.floor((span.stop - 0.5 - phase) / ratio) + 1)
-    if stop <= start:
-        raise InputError("no MS pixel lies in the image to assess", "check that the files show the same scene")
-    return Span(start, stop)
+def _apart() -> InputError:
+    return InputError("no MS pixel lies in the image to assess", "check that the files show the same scene")
 
 
 def _ms_edges(common: Span, ratio: float, side: int) -> NDArray[np.int64]:

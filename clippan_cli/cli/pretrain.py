@@ -15,6 +15,8 @@ def pretrain(call: Call, *, output: Folder, options: PretrainOptions) -> None:
     Needs no data at all; with images and scenes it learns more. Prints the new model's folder.
     """
     check_rerun(overwrite=options.overwrite, resume=options.resume)
+    if options.init:
+        call.refuse(("network", "settings"), "`init`", "a model keeps its network: leave it out")
 
     from clippan_cli.training.pretrain import pretrain as run
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from clippan_cli.assessment.indices import Indices
-    from clippan_cli.assessment.record import Assessment, IndexRecord
+    from clippan_cli.assessment.indices import Index, Indices
+    from clippan_cli.assessment.record import Assessment
     from clippan_cli.sharpening.record import Explanation
 
 
@@ -55,10 +55,6 @@ def print_plan(found: Explanation) -> None:
     _row("machine", f"{plan.device}, {plan.workers} workers, at most {plan.memory_mib} MiB")
 
 
-_FULL = ("hqnr", "d_lambda_k", "d_lambda_k_b", "d_s", "d_rho", "r_ergas", "r_sam", "r_q2n", "d_lambda", "qnr")
-_TRUTH = ("ergas", "sam", "q2n", "scc", "mpsnr", "ssim")
-
-
 def print_assessment(found: Assessment, spell: Callable[[str], str]) -> None:
     """Print the verdict, and one table for each resolution.
 
@@ -66,38 +62,37 @@ def print_assessment(found: Assessment, spell: Callable[[str], str]) -> None:
         found: The document.
         spell: Spells the options that a text of the library names.
     """
+    from clippan_cli.assessment.indices import FULL, TRUTH  # not at start-up
+
     typer.echo(found.verdict.headline)
     for reason in found.verdict.reasons:
         typer.echo(f"  {spell(reason)}")
     rows = found.candidates
-    _print_table("full resolution", [(row.name, row.common) for row in rows], _columns(found, _FULL))
-    _print_table("against the truth", [(row.name, row.truth) for row in rows], _columns(found, _TRUTH))
-    _print_table("one scale down (Wald)", [(row.name, row.reduced) for row in rows], _columns(found, _TRUTH))
-    blocks, windows, full = found.blocks, found.windows, rows[0].full
+    full, truth = ([index for index in known if index.brief] for known in (FULL, TRUTH))
+    _print_table("full resolution", [(row.name, row.common) for row in rows], full)
+    _print_table("against the truth", [(row.name, row.truth) for row in rows], truth)
+    _print_table("one scale down (Wald)", [(row.name, row.reduced) for row in rows], truth)
+    blocks, windows, judged = found.blocks, found.windows, rows[0].full
     if windows is not None and windows.anchors < windows.all:
-        whole = None if full is None else full["hqnr"]
+        whole = None if judged is None else judged["hqnr"]
         image = "" if found.inputs.hrms is None else f"; the image over the whole scene: HQNR {_number(whole, '')}"
         typer.echo(f"means over the same {windows.anchors} of {windows.all} windows{image}")
     if blocks is not None and blocks.skipped:
         typer.echo(f"{blocks.judged} blocks judged, {blocks.skipped} left out because they touch nodata")
 
 
-def _columns(found: Assessment, keys: Sequence[str]) -> dict[str, IndexRecord]:
-    return {key: found.indices[key] for key in keys}
-
-
-def _print_table(title: str, judged: Sequence[tuple[str, Indices | None]], columns: dict[str, IndexRecord]) -> None:
+def _print_table(title: str, judged: Sequence[tuple[str, Indices | None]], columns: Sequence[Index]) -> None:
     """Print a table of those who were judged; nothing where nobody was."""
     rows = [(name, values) for name, values in judged if values is not None]
     if not rows:
         return
     width = max(len(title), *(len(name) for name, _ in rows)) + 2
-    heads = {key: f"{index.symbol} {index.unit}".strip() for key, index in columns.items()}
+    heads = {index.key: f"{index.symbol} {index.unit}".strip() for index in columns}
     sides = {key: max(len(head) + 2, 9) for key, head in heads.items()}
     typer.echo()
     typer.echo(title.ljust(width) + "".join(head.rjust(sides[key]) for key, head in heads.items()))
     for name, values in rows:
-        cells = (_number(values[key], index.unit).rjust(sides[key]) for key, index in columns.items())
+        cells = (_number(values[index.key], index.unit).rjust(sides[index.key]) for index in columns)
         typer.echo(name.ljust(width) + "".join(cells))
 
 

@@ -23,7 +23,7 @@ class TrainingRecord:
         version: The version of this program.
         torch: The version of torch.
         device: The device that computed it.
-        minutes: The minutes that the training took.
+        minutes: The number of minutes that the training took.
         sources: The numbers of what was learned from, by kind.
         init: The id of the model that the training began from; None where it began anew.
         init_sha256: The SHA-256 of the weights that the training began from.

@@ -71,7 +71,7 @@ class Store(Generic[_Record]):
             replace_file(folder / self.record, tomli_w.dumps(as_table(record)).encode())
         except OSError as error:
             raise OutputError(
-                f"cannot write the {self.what} {folder}: {error}", "free some space, or choose another -o"
+                f"cannot write the {self.what} {folder}: {error}", "free some space, or choose another folder"
             ) from error
 
     def read(self, folder: Path) -> _Record:

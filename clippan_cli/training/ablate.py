@@ -169,7 +169,7 @@ def ablate(
     training = options.training
     lines = variants(table, training)
     if (folder / TABLE).exists() and not (training.overwrite or training.resume):
-        raise OutputError(f"{folder} holds a table", "choose another -o, or replace it with `overwrite`")
+        raise OutputError(f"{folder} holds a table", "choose another folder, or replace it with `overwrite`")
     group = Group(device=choose_device(training.device))
     room = _open_room(scenes, training, lines, group.device, hears)
     bench = _Bench(folder=folder, room=room, group=group, hears=hears, stop=stop or Event())

@@ -25,6 +25,6 @@ def test_each_error_has_an_exit_code_of_its_own() -> None:
     kinds = ClippanError.__subclasses__()
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
-    assert set(ExitCode) - set(codes) == {ExitCode.OK, ExitCode.INTERNAL, ExitCode.PARTIAL_BATCH}
+    assert set(ExitCode) - set(codes) == {ExitCode.OK, ExitCode.INTERNAL}
     error = UsageError("what", "hint")
     assert (str(error), error.what, error.hint, int(error.exit_code)) == ("what", "what", "hint", 2)

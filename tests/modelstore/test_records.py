@@ -78,6 +78,8 @@ def test_what_is_no_field_is_an_option() -> None:
         "init": "injector-2",
         "init_sha256": None,
         "sources": {"scenes": 2},
+        "learned_from": None,
+        "algorithm": None,
     }
     assert TrainingRecord.of(as_table(said)) == said
     with pytest.raises(ValueError, match="minutes"):

@@ -247,7 +247,7 @@ def test_what_is_wrong_is_said_before_a_scene_is_opened(
 def test_a_batch_that_processes_cannot_share(
     scene: Made, tmp_path: Path, training: TrainOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fullres, "joined", lambda _: contextlib.nullcontext(Group(0, 2)))
+    monkeypatch.setattr(fullres, "join_group", lambda _: contextlib.nullcontext(Group(0, 2)))
     with pytest.raises(UsageError, match="`batch=3` cannot be shared by 2 processes"):
         train([str(scene.folder)], tmp_path / "m", replace(training, batch=3))
 
@@ -278,7 +278,7 @@ def test_more_or_other_scenes_are_another_training(put: Put, tmp_path: Path, tra
     with pytest.raises(Interrupted):
         train([str(place)], tmp_path / "m", options, said, said.stop)
     put("b", size=60, seed=1)
-    with pytest.raises(ModelError, match=r"another scenes: \"1 \("):
+    with pytest.raises(ModelError, match=r"another learned_from: \"1 \("):
         train([str(place)], tmp_path / "m", replace(options, resume=True))
 
 

@@ -152,7 +152,7 @@ class Loop(Generic[Record]):
             with (self._folder / LOG).open("w", newline="") as file:
                 csv.writer(file).writerow(self._columns)
         except OSError as error:
-            raise OutputError(f"cannot write into {self._folder}: {error.strerror}", "choose another -o") from error
+            raise OutputError(f"cannot write into {self._folder}: {error.strerror}", "choose another folder") from error
 
     def _step(self, iteration: int) -> list[float]:
         """Do one step of the optimiser; return the terms, and the length of the gradient."""
@@ -261,7 +261,9 @@ def check_folder(folder: Path, record: str, *, overwrite: bool, resume: bool) ->
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file", "give the name of a folder")
     if (folder / record).exists() and not (overwrite or resume):
-        raise OutputError(f"{folder} holds a {Path(record).stem}", "choose another -o, or replace it with `overwrite`")
+        raise OutputError(
+            f"{folder} holds a {Path(record).stem}", "choose another folder, or replace it with `overwrite`"
+        )
     if (folder / STATE).exists() and not (overwrite or resume):
         raise OutputError(
             f"{folder} holds a training that was stopped", "continue with `resume`, or start again with `overwrite`"
@@ -270,7 +272,7 @@ def check_folder(folder: Path, record: str, *, overwrite: bool, resume: bool) ->
     while not place.exists():
         place = place.parent
     if not os.access(place, os.W_OK):
-        raise OutputError(f"the folder {place} is not writable", "choose another -o")
+        raise OutputError(f"the folder {place} is not writable", "choose another folder")
 
 
 def discard(folder: Path, record: str) -> None:
@@ -288,7 +290,7 @@ def begin_from(name: str, folder: Path) -> Model:
     """
     model = find_model(name)
     if model.folder.resolve() == folder.resolve():
-        raise UsageError(f"{folder} cannot go on from itself", "choose another -o")
+        raise UsageError(f"{folder} cannot go on from itself", "choose another folder")
     return model
 
 

@@ -76,7 +76,7 @@ class Run:
         version: The version of this program.
         torch: The version of torch.
         device: The device that computed it.
-        minutes: The minutes that it took.
+        minutes: The number of minutes that it took.
         best_iteration: The iteration whose weights were kept; None for the last one.
     """
 

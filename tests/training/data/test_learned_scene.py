@@ -29,7 +29,7 @@ def test_rasters_are_closed_after_an_error(make_scene: MakeScene) -> None:
 
 
 def test_only_the_middle_is_learned(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned_scene, "_LARGEST", 20)
+    monkeypatch.setattr(learned_scene, "LARGEST", 20)
     scene = make_scene(size=31)
     with open_to_learn(find_all([str(scene.folder)])[0], SceneOptions()) as opened:
         box = middle_box(opened)

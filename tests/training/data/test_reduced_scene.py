@@ -102,7 +102,7 @@ def test_gaps_are_refused(make_scene: MakeScene) -> None:
 
 
 def test_gaps_beside_the_middle_do_not_matter(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned_scene, "_LARGEST", 64)
+    monkeypatch.setattr(learned_scene, "LARGEST", 64)
     valid = np.ones((96, 96), bool)
     valid[:3, :3] = False
     assert reduced(make_scene(size=96, valid=valid, nodata=0)).pair.truth.shape[1:] == (64, 64)

@@ -119,7 +119,7 @@ class Still(Draw):
 def test_without_chance_ms_is_what_the_stated_operators_see(
     ratio: float, gain: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulated_pairs, "_noisy", lambda x, *_: x)
+    monkeypatch.setattr(simulated_pairs, "_add_noise", lambda x, *_: x)
     truth = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     small = int(48 / ratio)
     phase = ((ratio - 1) / 2, (ratio - 1) / 2)

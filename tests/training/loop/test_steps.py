@@ -422,7 +422,7 @@ def test_a_disk_that_is_full_from_the_beginning(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(product, "clear", full)
     with pytest.raises(OutputError, match="No space left") as caught:
         fit(tmp_path / "m", product=product).run(False)
-    assert caught.value.hint == "choose another -o"
+    assert caught.value.hint == "choose another folder"
 
 
 def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
@@ -615,7 +615,7 @@ def test_a_model_does_not_go_on_from_itself_through_a_link(tmp_path: Path) -> No
     (tmp_path / "link").symlink_to(tmp_path / "m")
     with pytest.raises(UsageError, match="cannot go on from itself") as caught:
         begin_from(str(tmp_path / "m"), tmp_path / "link")
-    assert caught.value.hint == "choose another -o"
+    assert caught.value.hint == "choose another folder"
 
 
 def test_the_user_hears_how_it_goes(tmp_path: Path) -> None:
