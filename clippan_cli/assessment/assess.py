@@ -61,8 +61,8 @@ def assess(
         pan: The panchromatic raster.
         hrms: The sharpened image; None to compare ``options.methods``.
         options: What the user says.
-        listener: Hears of progress.
-        stop: Set it to stop.
+        listener: The listener, who hears of progress.
+        stop: The event that stops the work.
 
     Returns:
         The assessment.
@@ -147,7 +147,7 @@ def _put_together(
         full: What was found at full resolution.
         reduced: What was found one scale down.
         said: What the user should know beside what is known of the scene.
-        timing: What it took.
+        timing: The time it took.
         maps: The maps that were written.
     """
     scene, options = describe_scene(work.scene), work.options

@@ -17,11 +17,11 @@ from clippan_cli.scene.raster import Raster
 
 
 class Candidate(ABC):
-    """An HRMS image to judge.
+    """Gives an HRMS image to judge, window by window.
 
     Args:
-        name: What to call it.
-        halo: PAN pixels that it needs beyond the window in which it must be right.
+        name: The name to call it by.
+        halo: The PAN pixels that it needs beyond the window in which it must be right.
     """
 
     def __init__(self, name: str, halo: int) -> None:
@@ -29,20 +29,20 @@ class Candidate(ABC):
 
     @abstractmethod
     def read(self, box: Box) -> Pixels | None:
-        """What it needs from disk for a window of PAN's grid, in DN; called by the reader."""
+        """Read what it needs from disk for a window of PAN's grid, in DN; the reader calls it."""
 
     @abstractmethod
     def pixels(self, tile: Tile, ms_up: Tensor, loaded: Pixels | None, scale: float) -> Pixels:
-        """The image in the window of ``tile``."""
+        """Return the image in the window of ``tile``, in scene units."""
 
 
 class FromFile(Candidate):
-    """A file on PAN's grid, or on a part of it.
+    """Reads a file on PAN's grid, or on a part of it.
 
     Args:
-        name: What to call it.
+        name: The name to call it by.
         raster: The file.
-        area: Where it lies on PAN's grid.
+        area: The pixels of PAN's grid that it covers.
         bands: The bands to keep, counted from 0; None for all.
     """
 
@@ -65,37 +65,37 @@ class FromFile(Candidate):
         return Pixels(values, Validity(known))
 
     def pixels(self, tile: Tile, ms_up: Tensor, loaded: Pixels | None, scale: float) -> Pixels:
-        """In scene units."""
+        """Return what was read, in scene units."""
         assert loaded is not None
         return loaded.to(tile.pan.values.device).divided(scale)
 
 
 class Interpolated(Candidate):
-    """MS interpolated: the anchor that adds nothing.
+    """Interpolates MS: it is the anchor that adds nothing.
 
     Args:
-        name: What to call it.
+        name: The name to call it by.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__(name, 0)
 
     def read(self, box: Box) -> None:
-        """Nothing."""
+        """Read nothing."""
 
     def pixels(self, tile: Tile, ms_up: Tensor, loaded: Pixels | None, scale: float) -> Pixels:
-        """The convention's own interpolation."""
+        """Return the convention's own interpolation."""
         return Pixels(ms_up)
 
 
 class Fused(Candidate):
-    """The product of a fitted method, made as ``sharpen`` makes it.
+    """Makes the product of a fitted method as ``sharpen`` makes it.
 
     Args:
-        name: What to call it.
-        halo: Of the method with its back-projections.
+        name: The name to call it by.
+        halo: The halo of the method with its back-projections, in PAN pixels.
         fitted: The method.
-        consistency: Back-projections at the end.
+        consistency: The number of back-projections at the end.
         bands: The MS bands to keep, counted from 0.
     """
 
@@ -104,7 +104,7 @@ class Fused(Candidate):
         self._fitted, self._consistency, self._bands = fitted, consistency, list(bands)
 
     def read(self, box: Box) -> None:
-        """Nothing."""
+        """Read nothing."""
 
     def pixels(self, tile: Tile, ms_up: Tensor, loaded: Pixels | None, scale: float) -> Pixels:
         """Fuse; each candidate gets a tile of its own, for methods may change what it holds."""

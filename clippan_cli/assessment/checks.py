@@ -18,7 +18,7 @@ def check_options(options: AssessOptions, hrms: str | None, inputs: Sequence[str
     Args:
         options: What the user said.
         hrms: The image to judge; None to compare methods.
-        inputs: MS and PAN.
+        inputs: The files of MS and PAN.
 
     Raises:
         UsageError: The options contradict one another.
@@ -58,12 +58,12 @@ def check_report(report: str, taken: Sequence[str], *, overwrite: bool) -> None:
     """Refuse a report that cannot be written.
 
     Args:
-        report: The HTML file.
-        taken: Files that it must not replace.
+        report: The HTML file to write.
+        taken: The files that it must not replace.
         overwrite: Whether another existing file may be replaced.
 
     Raises:
-        OutputError: With the reason.
+        OutputError: The report cannot be written, with the reason.
     """
     path = Path(report)
     _refuse_taken(path, taken)

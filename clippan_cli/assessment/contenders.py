@@ -19,14 +19,14 @@ EXP = "exp"
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One who is judged.
+    """Describes one who is judged.
 
     Args:
-        name: What it is called.
-        role: What it stands for.
+        name: The name it is called by.
+        role: The role that it has.
         key: The name of the method that makes it; None for a file.
         method: The method; None for a file, and for interpolation, which is the convention's own.
-        steps: Back-projections at its end.
+        steps: The number of back-projections at its end.
     """
 
     name: str
@@ -66,7 +66,7 @@ def line_up(options: AssessOptions, image: str | None, device: torch.device) -> 
     Args:
         options: What the user said.
         image: The name of the image; None to compare methods.
-        device: Where models compute.
+        device: The device that computes models.
     """
     # The anchor is always the same; what the user compares ends as the user says.
     classical = Contender(

@@ -26,13 +26,13 @@ _INTERP23_REACH = 12
 
 
 class View(ABC):
-    """One window of a scene, as a convention sees it.
+    """Shows one window of a scene as a convention sees it.
 
     Args:
-        ms: ``(C, h, w)``, the measured MS.
-        ms_up: ``(C, H, W)``, MS interpolated to PAN's grid.
-        pan: ``(H, W)``.
-        pan_low: ``(1 or C, H, W)``, PAN without what MS cannot resolve.
+        ms: The measured MS, ``(C, h, w)``.
+        ms_up: The MS interpolated to PAN's grid, ``(C, H, W)``.
+        pan: The PAN image, ``(H, W)``.
+        pan_low: The PAN image without what MS cannot resolve, ``(1 or C, H, W)``.
     """
 
     def __init__(self, ms: Tensor, ms_up: Tensor, pan: Tensor, pan_low: Tensor) -> None:
@@ -40,18 +40,18 @@ class View(ABC):
 
     @abstractmethod
     def filtered(self, fused: Tensor, valid: Validity) -> Tensor:
-        """``(C, H, W)`` through the sensor's MTF, on PAN's grid still."""
+        """Filter ``(C, H, W)`` by the sensor's MTF; it stays on PAN's grid."""
 
     @abstractmethod
     def seen(self, fused: Tensor, valid: Validity) -> tuple[Tensor, Tensor]:
-        """``(C, H, W)`` as MS would see it, ``(C, h, w)``; and where it sees valid pixels only, ``(h, w)``."""
+        """Return ``(C, H, W)`` as MS would see it, ``(C, h, w)``; and where it sees valid pixels only, ``(h, w)``."""
 
 
 class Convention(ABC):
-    """How the indices are computed.
+    """Says how the indices are computed.
 
     Args:
-        sampling: Where MS lies on PAN, in this convention.
+        sampling: The place of MS on PAN, in this convention.
         bands: The MS bands that are judged, counted from 0.
     """
 
@@ -64,19 +64,19 @@ class Convention(ABC):
     @property
     @abstractmethod
     def reach(self) -> int:
-        """PAN pixels that the filters look beyond a pixel."""
+        """The PAN pixels that the filters look beyond a pixel."""
 
     @abstractmethod
     def view(self, tile: Tile) -> View:
-        """One window."""
+        """Return one window as the convention sees it."""
 
     @property
     @abstractmethod
     def border(self) -> int:
-        """PAN pixels along the edge of a scene that indices against a truth leave out."""
+        """The PAN pixels along the edge of a scene that indices against a truth leave out."""
 
     def trusted(self, valid: Validity) -> Validity:
-        """Which of the valid pixels ``(H, W)`` the convention's filters leave untouched by invalid ones."""
+        """Return which of the valid pixels ``(H, W)`` the convention's filters leave untouched by invalid ones."""
         return valid
 
     def _measured(self, tile: Tile) -> Tensor:
@@ -84,7 +84,7 @@ class Convention(ABC):
 
 
 class SceneConvention(Convention):
-    """The sensor's MTF at the phases measured on the scene."""
+    """Takes the sensor's MTF at the phases measured on the scene."""
 
     name: ClassVar[str] = "scene"
     words: ClassVar[str] = (
@@ -94,16 +94,16 @@ class SceneConvention(Convention):
 
     @property
     def reach(self) -> int:
-        """Of the MTF, and of lowering PAN."""
+        """The reach of the MTF, and of lowering PAN, in PAN pixels."""
         return self.sampling.down_reach + self.sampling.up_reach + 1
 
     @property
     def border(self) -> int:
-        """Where interpolation continues MS beyond its edge."""
+        """The PAN pixels where interpolation continues MS beyond its edge."""
         return self.sampling.up_reach + 2
 
     def view(self, tile: Tile) -> View:
-        """One window."""
+        """Return one window as the convention sees it."""
         ms = self._measured(tile)
         operators = Operators(
             self.sampling.pick(self.bands), tile.operators.pan_box, tile.operators.ms_box, device=ms.device
@@ -127,15 +127,15 @@ class _SceneView(View):
 
 
 class DlpanConvention(Convention):
-    """The benchmark's filters: 41-tap MTF at phase ``ratio // 2``, 23-tap interpolation, PAN lowered by imresize.
+    """Takes the benchmark's filters: 41-tap MTF at phase ``ratio // 2``, 23-tap interpolation, PAN lowered by imresize.
 
     MS and lowered PAN, a sixteenth of the scene at ratio 4, are held in memory, for the interpolation wraps round.
 
     Args:
         pair: The scene; PAN must be just ``ratio`` times as large as MS.
         bands: The MS bands that are judged, counted from 0.
-        scale: DN of one scene unit.
-        memory: Bytes that the process may take.
+        scale: The DN of one scene unit.
+        memory: The bytes that the process may take.
 
     Raises:
         InputError: The scene has no such geometry.
@@ -182,20 +182,20 @@ class DlpanConvention(Convention):
 
     @property
     def reach(self) -> int:
-        """Of the kernel."""
+        """The reach of the kernel, in PAN pixels."""
         return _DLPAN_REACH
 
     @property
     def border(self) -> int:
-        """As DLPan crops."""
+        """The PAN pixels that DLPan crops."""
         return 20
 
     def trusted(self, valid: Validity) -> Validity:
-        """Filters and interpolation take invalid pixels for the band's mean: what they reach is left out."""
+        """Leave out what filters and interpolation reach from invalid pixels, which they take for the band's mean."""
         return valid.changed(_eroded)
 
     def view(self, tile: Tile) -> View:
-        """One window."""
+        """Return one window as the convention sees it."""
         box = tile.operators.pan_box
         ms = self._measured(tile)
         return _DlpanView(
@@ -209,7 +209,7 @@ class DlpanConvention(Convention):
         )
 
     def _interpolated(self, low: Tensor, box: Box) -> Tensor:
-        """A window of the circular interpolation of a whole image."""
+        """Return a window of the circular interpolation of a whole image."""
         picks, cuts = [], []
         for span, size in zip(box, low.shape[1:], strict=True):
             first = span.start // self._ratio - _INTERP23_REACH
@@ -243,7 +243,7 @@ class _DlpanView(View):
         return out, (Validity(self._operators.covered) & whole).of(self._operators.covered)
 
     def _decimated(self, x: Tensor) -> Tensor:
-        """The samples at ``ratio // 2 + ratio·k`` that belong to the MS window, edges repeated."""
+        """Return the samples at ``ratio // 2 + ratio·k`` that belong to the MS window, edges repeated."""
         picks = [
             torch.from_numpy((self._ratio // 2 + self._ratio * np.arange(*ms) - pan.start).clip(0, pan.size - 1))
             for ms, pan in zip(self._operators.ms_box, self._operators.pan_box, strict=True)
@@ -261,14 +261,14 @@ def _filled(x: Pixels) -> Tensor:
 
 
 def _eroded(valid: Tensor) -> Tensor:
-    """``(H, W)``: valid as far as the kernel and, but for its negligible tail, the interpolation reach."""
+    """Return ``(H, W)``, valid as far as the kernel and, but for its negligible tail, the interpolation reach."""
     side = 2 * _DLPAN_REACH + 1
     invalid = (~valid)[None].float()
     return torch.nn.functional.max_pool2d(invalid, side, 1, side // 2)[0] == 0
 
 
 def _lowered(pair: Pair, ratio: int) -> Tensor:
-    """PAN at MS's size by imresize, strip by strip: ``(1, h, w)`` in DN."""
+    """Bring PAN to MS's size by imresize, strip by strip: ``(1, h, w)`` in DN."""
     height, width = pair.ms.grid.shape
     halo, strips = 3, []
     for start in range(0, height, _STRIP):

@@ -26,7 +26,7 @@ from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.pair import Pair
 
 CROP = 8
-"""Blocks along a crop."""
+"""The number of blocks along a crop."""
 
 _VISIBLE = (650.0, 550.0, 470.0)
 _COLOURS = ("red", "green", "blue")
@@ -36,18 +36,18 @@ _HEAT = "magma"
 
 @dataclass(frozen=True)
 class Stretch:
-    """From DN to 0…1, one for all pictures.
+    """Stretches DN to 0…1; one serves all pictures.
 
     Args:
-        low: Of each shown band.
-        high: Of each shown band.
+        low: The DN of each shown band that becomes 0.
+        high: The DN of each shown band that becomes 1.
     """
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """``(B, H, W)`` in DN to RGBA ``(H, W, 4)``, transparent where NaN."""
+        """Turn ``(B, H, W)`` in DN into RGBA ``(H, W, 4)``, transparent where NaN."""
         spread = np.maximum(self.high - self.low, 1e-12)[:, None, None]
         scaled = np.clip((pixels - self.low[:, None, None]) / spread, 0, 1)
         seen = np.isfinite(scaled).all(0)
@@ -58,9 +58,10 @@ class Stretch:
 
 
 def visible_bands(pair: Pair, bands: Sequence[int]) -> list[int]:
-    """Which of the judged bands show red, green and blue, as positions in ``bands``; one for a grey picture.
+    """Say which of the judged bands show red, green and blue, as positions in ``bands``; one for a grey picture.
 
-    By colour interpretation, else by wavelength, else by custom: red is the third of four and more, the fifth of eight.
+    They are found by colour interpretation, else by wavelength, else by custom: red is the third of four and more, the
+    fifth of eight.
     """
     if len(bands) < 3:
         return [0]
@@ -76,21 +77,21 @@ def visible_bands(pair: Pair, bands: Sequence[int]) -> list[int]:
 
 
 def stretch_of(planes: Sequence[NDArray[Any]]) -> Stretch:
-    """From the 2nd to the 98th percentile of each plane's valid pixels."""
+    """Return the stretch from the 2nd to the 98th percentile of each plane's valid pixels."""
     edges = [np.quantile(plane, _PERCENTILES) if plane.size else np.array([0.0, 1.0]) for plane in planes]
     low, high = np.array(edges, np.float64).T
     return Stretch(low, high)
 
 
 def sample_stretches(samples: tuple[Window, ...], scale: float, bands: Sequence[int]) -> tuple[Stretch, Stretch]:
-    """That of MS, which all coloured pictures share, and that of PAN."""
+    """Return the stretch of MS, which all coloured pictures share, and that of PAN."""
     ms = [torch.cat([sample.ms.known(band) for sample in samples]).numpy() * scale for band in bands]
     pan = torch.cat([sample.pan.known() for sample in samples]).numpy() * scale
     return stretch_of(ms), stretch_of([pan])
 
 
 def places(maps: Maps, lattice: Lattice) -> list[tuple[str, Box, float]]:
-    """Where the image is best, typical and worst, by local HQNR: name, window on PAN's grid, score."""
+    """Find where the image is best, typical and worst, by local HQNR: name, window on PAN's grid, score."""
     score = maps["consistent"] * (1 - maps["d_s"])
     rows, cols = (min(CROP, side) for side in score.shape)
     known = np.isfinite(score)
@@ -135,16 +136,16 @@ def crops(
     ms_bands: Sequence[int],
     stretches: tuple[Stretch, Stretch],
 ) -> list[tuple[str, str]]:
-    """MS as delivered, PAN, then every candidate in one window: names and pictures as data URIs.
+    """Draw MS as delivered, PAN, then every candidate in one window: names and pictures as data URIs.
 
     Args:
-        judge: Renders the candidates.
-        candidates: Who is shown.
+        judge: The judge, who renders the candidates.
+        candidates: The candidates that are shown.
         box: The window on PAN's grid.
-        sampling: Where MS lies on PAN.
-        bands: Which of the candidates' bands are shown.
-        ms_bands: The same as bands of MS.
-        stretches: Of MS and of PAN.
+        sampling: The place of MS on PAN.
+        bands: The candidates' bands that are shown.
+        ms_bands: The same bands, as bands of MS.
+        stretches: The stretches of MS and of PAN.
     """
     read, images = judge.window(box, candidates)
     rows, cols = (
@@ -164,7 +165,7 @@ def _gaps(x: Pixels) -> NDArray[np.float32]:
 
 
 def heat(values: NDArray[np.float32]) -> tuple[str, float]:
-    """A map as a picture, transparent where nothing was judged; and the value of the brightest colour."""
+    """Draw a map, transparent where nothing was judged; and return the value of the brightest colour."""
     known = values[np.isfinite(values)]
     top = max(float(np.quantile(known, 0.98)), 1e-6) if known.size else 1.0
     rgba = colormaps[_HEAT](np.clip(np.nan_to_num(values) / top, 0, 1), bytes=True)
@@ -173,14 +174,14 @@ def heat(values: NDArray[np.float32]) -> tuple[str, float]:
 
 
 def heat_scale() -> str:
-    """The colours of :func:`heat`, dark to bright, as a CSS gradient."""
+    """Return the colours of :func:`heat`, dark to bright, as a CSS gradient."""
     stops = [colormaps[_HEAT](value, bytes=True)[:3] for value in np.linspace(0, 1, 9)]
     return "linear-gradient(to right," + ",".join(f"rgb({r},{g},{b})" for r, g, b in stops) + ")"
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The histograms of a band as SVG paths, scaled alike.
+    """Holds the histograms of a band as SVG paths, scaled alike.
 
     Args:
         low: The lowest DN.
@@ -211,7 +212,7 @@ def outlines(histograms: Histograms, width: int, height: int) -> tuple[Outline, 
 
 
 def as_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture ``(H, W, 4)`` as a PNG inside the page."""
+    """Write a picture ``(H, W, 4)`` as a PNG inside the page."""
     buffer = io.BytesIO()
     imsave(buffer, np.ascontiguousarray(picture), format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

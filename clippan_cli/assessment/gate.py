@@ -30,7 +30,7 @@ def pass_gate(gate: GateOptions, found: Assessment) -> None:
     """Fail if the image does not reach what was asked for.
 
     Raises:
-        QualityError: It does not, with the numbers.
+        QualityError: The image does not reach it, with the numbers.
     """
     row = found.candidates[0]
     values = {**(row.full or {}), **(row.truth or {})}

@@ -19,20 +19,20 @@ from clippan_cli.opening.scene import Scene
 from clippan_cli.opening.statistics import gather
 
 ANCHOR_PIXELS = 8 << 20
-"""PAN pixels on which the anchors are judged, in windows spread over a scene that has more."""
+"""The PAN pixels on which the anchors are judged, in windows spread over a scene that has more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """Where a pass judges, and how.
+    """Says where a pass judges, and how.
 
     Args:
         scene: The scene, at full resolution or one scale down.
-        convention: How indices are computed.
-        area: What is judged, on PAN's grid.
-        images: Files that are judged in every window.
-        methods: Those whose products are made on the way.
-        truth: What all should be; None where nobody knows.
+        convention: The way indices are computed.
+        area: The pixels of PAN's grid that are judged.
+        images: The files that are judged in every window.
+        methods: The contenders whose products are made on the way.
+        truth: The image that all should be; None where nobody knows.
         blind: Whether to leave out all that needs no truth.
     """
 
@@ -100,10 +100,10 @@ def run(work: Work, case: Case, judge: Judge, what: str) -> Findings:
     """Judge a case.
 
     Args:
-        work: What is judged.
-        case: Its windows.
-        judge: Who judges.
-        what: What the pass is called.
+        work: The work to be judged.
+        case: The case, with its windows.
+        judge: The judge of the case.
+        what: The name of the pass.
 
     Raises:
         Interrupted: It was stopped.

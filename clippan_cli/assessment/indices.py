@@ -14,21 +14,21 @@ from clippan_cli.assessment.tally import Sums
 from clippan_cli.metrics.reference import ergas_from, mpsnr_from
 
 LEAST_BLOCKS = 4
-"""Blocks below which a mean over blocks is no answer."""
+"""The number of blocks below which a mean over blocks is no answer."""
 
 _LEAST_PIXELS = 256
 
 
 @dataclass(frozen=True)
 class Index:
-    """What an index is.
+    """Says what an index is.
 
     Args:
         key: Its name in JSON.
         symbol: Its name in the field.
         rising: Whether more is better.
-        unit: What follows the number.
-        words: One line that says what it measures.
+        unit: The unit that follows the number.
+        words: The line that says what it measures.
         brief: Whether the table on the terminal shows it.
     """
 
@@ -67,10 +67,10 @@ Value = float | None
 """The value of an index; None where there are too few data."""
 
 Indices = dict[str, Value]
-"""Values by the keys of indices."""
+"""The values by the keys of indices."""
 
 BandIndices = dict[str, list[Value]]
-"""Values band by band, by the keys of those indices that have them."""
+"""The values band by band, by the keys of those indices that have them."""
 
 
 def full_indices(sums: Sums, ratio: float) -> tuple[Indices, BandIndices]:
@@ -78,10 +78,10 @@ def full_indices(sums: Sums, ratio: float) -> tuple[Indices, BandIndices]:
 
     Args:
         sums: The sums of one candidate.
-        ratio: PAN pixels in an MS pixel.
+        ratio: The PAN pixels along an MS pixel.
 
     Returns:
-        Indices by key, None where there are too few data; and by key those that exist band by band.
+        The indices by key, None where there are too few data; and by key those that exist band by band.
     """
     values: Indices = {index.key: None for index in FULL}
     by_band: BandIndices = {}
@@ -114,7 +114,7 @@ def truth_indices(sums: Sums, ratio: float, peak: float) -> tuple[Indices, BandI
 
     Args:
         sums: The sums of one candidate.
-        ratio: PAN pixels in an MS pixel.
+        ratio: The PAN pixels along an MS pixel.
         peak: The highest value that a pixel can have, in the unit of the sums.
     """
     values: Indices = {index.key: None for index in TRUTH}

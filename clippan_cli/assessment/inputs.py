@@ -27,15 +27,15 @@ def open_image(
     """Open an image on PAN's grid, or on a part of it.
 
     Args:
-        stack: Closes it.
+        stack: The stack that closes it.
         path: The file.
-        what: What to call it in an error.
+        what: The name to call it by in an error.
         pair: The scene.
         bands: The MS bands that it should hold, counted from 0.
         src_nodata: Its nodata value, if it declares none.
 
     Returns:
-        The raster, and where it lies on PAN's grid.
+        The raster, and the pixels of PAN's grid that it covers.
 
     Raises:
         InputError: It does not belong to the scene, with the numbers.
@@ -56,7 +56,7 @@ def open_image(
 
 
 def _lies(raster: Raster, pan: Raster, what: str) -> Box:
-    """Where an image lies on PAN's grid."""
+    """Find where an image lies on PAN's grid."""
     grid, fine = raster.grid, pan.grid
     if not grid.georeferenced and grid.shape == fine.shape:
         return fine.box
@@ -96,14 +96,14 @@ def check_unit(
 
     Args:
         raster: The image.
-        what: What to call it in an error.
-        area: Where it lies on PAN's grid.
+        what: The name to call it by in an error.
+        area: The pixels of PAN's grid that it covers.
         pair: The scene.
-        samples: Of the survey; where the image covers none of them, its middle is compared.
+        samples: The samples of the survey; where the image covers none of them, its middle is compared.
         bands: The MS bands that it holds, counted from 0.
 
     Raises:
-        InputError: They differ by more than a factor of two.
+        InputError: The means differ by more than a factor of two.
     """
     shape, places = pair.pan.grid.shape, []
     for ms_box in [sample.ms_box for sample in samples]:
@@ -138,7 +138,7 @@ def _middle(span: Span) -> Span:
 
 
 def _mean(raster: Raster, box: Box, band: int) -> float | None:
-    """Of one band's valid pixels, in DN; None where there are none."""
+    """Return the mean of one band's valid pixels, in DN; None where there are none."""
     pixels, valid = raster.read(box)
     good = slice(None) if valid is None else valid[band if len(valid) > 1 else 0]
     chosen = pixels[band][good]
@@ -146,7 +146,7 @@ def _mean(raster: Raster, box: Box, band: int) -> float | None:
 
 
 def peak_of(raster: Raster, scale: float) -> float:
-    """The highest value that a pixel can have, in DN: from the file's bit depth, else from what was seen.
+    """Return the highest value that a pixel can have, in DN: from the file's bit depth, else from what was seen.
 
     Args:
         raster: The truth.
@@ -163,13 +163,13 @@ def peak_of(raster: Raster, scale: float) -> float:
 def ranges(
     samples: tuple[Window, ...], scale: float, bands: tuple[int, ...], bins: int, *, integer: bool
 ) -> NDArray[np.float64]:
-    """Lowest and highest DN of each band's histogram, a little beyond what MS shows: ``(C, 2)``.
+    """Return the lowest and highest DN of each band's histogram, a little beyond what MS shows: ``(C, 2)``.
 
     Args:
-        samples: Of the survey.
-        scale: DN of one scene unit.
-        bands: Which, counted from 0.
-        bins: Of a histogram.
+        samples: The samples of the survey.
+        scale: The DN of one scene unit.
+        bands: The MS bands that have a histogram, counted from 0.
+        bins: The number of bins of a histogram.
         integer: Whether pixels are whole numbers: then every bin holds as many of them.
     """
     rows = []

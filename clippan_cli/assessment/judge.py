@@ -27,22 +27,22 @@ from clippan_cli.scene.pair import Pair
 from clippan_cli.scene.raster import Raster
 
 BINS = 96
-"""Of a histogram."""
+"""The number of bins of a histogram."""
 
 LOOK = 720
-"""Longest side of the small picture."""
+"""The longest side of the small picture, in its pixels."""
 
 _MARGIN = 6
 
 
 @dataclass
 class Histograms:
-    """Counts of pixel values.
+    """Counts pixel values.
 
     Args:
-        edges: ``(C, 2)`` lowest and highest value of each band, DN.
-        ms: ``(C, BINS)`` counts of MS.
-        fused: ``(C, BINS)`` counts of the first candidate, at some pixels.
+        edges: The lowest and highest value of each band in DN, ``(C, 2)``.
+        ms: The counts of MS, ``(C, BINS)``.
+        fused: The counts of the first candidate, at some pixels, ``(C, BINS)``.
     """
 
     edges: NDArray[np.float64]
@@ -52,7 +52,7 @@ class Histograms:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a candidate should be.
+    """Says what a candidate should be.
 
     Args:
         raster: The file.
@@ -67,17 +67,17 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is judged, on what.
+    """Says what is judged, and on what.
 
     Args:
         pair: The scene.
-        convention: How.
+        convention: The way indices are computed.
         lattice: The windows.
-        scale: DN of one scene unit.
-        everywhere: Candidates that are judged in every window.
-        anchors: Candidates that are judged in ``chosen`` only.
-        chosen: Those windows; the others are judged there once more, apart, to be compared.
-        truth: What they should be; None where nobody knows.
+        scale: The DN of one scene unit.
+        everywhere: The candidates that are judged in every window.
+        anchors: The candidates that are judged in ``chosen`` only.
+        chosen: The windows of the anchors; the others are judged there once more, apart, to be compared.
+        truth: The image that they should be; None where nobody knows.
         blind: Whether to leave out all that needs no truth.
     """
 
@@ -94,15 +94,15 @@ class Case:
 
 @dataclass(kw_only=True)
 class Findings:
-    """What the pass has found.
+    """Holds what the pass has found.
 
     Args:
-        sums: Of each candidate, over all its windows.
-        common: Of each candidate, over the windows that all share.
-        maps: Of each candidate, over the whole area.
-        histograms: Of the first candidate.
-        extremes: Pixels of the first candidate at the ends of its type, and all its pixels.
-        look: ``(C, h, w)``, a small picture of the first candidate in DN, NaN where invalid.
+        sums: The sums of each candidate, over all its windows.
+        common: The sums of each candidate, over the windows that all share.
+        maps: The maps of each candidate, over the whole area.
+        histograms: The histograms of the first candidate.
+        extremes: The pixels of the first candidate at the ends of its type, and all its pixels.
+        look: A small picture of the first candidate in DN, NaN where invalid, ``(C, h, w)``.
     """
 
     sums: dict[str, Sums] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Findings:
 
 @dataclass
 class _Loaded:
-    """One window as the reader leaves it."""
+    """Holds one window as the reader leaves it."""
 
     read: Window
     files: list[Pixels | None]
@@ -124,7 +124,7 @@ class _Loaded:
 
 @dataclass
 class _Verdict:
-    """One window as the worker leaves it."""
+    """Holds one window as the worker leaves it."""
 
     sums: dict[str, Sums]
     maps: dict[str, Maps]
@@ -137,11 +137,11 @@ class Judge:
     """Judges a case.
 
     Args:
-        case: What.
-        machine: Where to compute, how many windows at once, and in how much memory.
-        limits: Lowest and highest DN of the first candidate's pixel type; None for floats.
-        edges: ``(C, 2)``, the range of the histograms in DN; None for no histograms.
-        stop: Set from outside to stop.
+        case: The case to judge.
+        machine: The device that computes, the number of windows at once, and the memory for them.
+        limits: The lowest and highest DN of the first candidate's pixel type; None for floats.
+        edges: The range of the histograms in DN, ``(C, 2)``; None for no histograms.
+        stop: The event that stops the pass; it is set from outside.
     """
 
     def __init__(
@@ -158,11 +158,11 @@ class Judge:
         self._look_step = -(-max(case.lattice.area.shape) // LOOK)
 
     def run(self, progress: Callable[[int], None], clock: Clock | None = None) -> Findings:
-        """All windows, in order.
+        """Judge all windows, in order.
 
         Args:
-            progress: Called with the PAN pixels judged.
-            clock: Where the times are booked.
+            progress: The function that is called with the PAN pixels judged.
+            clock: The clock that books the times.
 
         Raises:
             Interrupted: ``stop`` was set.
@@ -184,7 +184,7 @@ class Judge:
         return found
 
     def window(self, box: Box, candidates: Sequence[Candidate]) -> tuple[Window, dict[str, Tensor]]:
-        """Every candidate's pixels ``(C, H, W)`` in DN for a window of PAN's grid, for pictures."""
+        """Return every candidate's pixels ``(C, H, W)`` in DN for a window of PAN's grid, for pictures."""
         outer = box.grow(self._margin(candidates), self._case.pair.pan.grid.shape)
         ms_box = self._case.convention.sampling.ms_box(outer, self._case.pair.ms.grid.shape)
         read = read_window(self._case.pair, ms_box, outer)
@@ -338,7 +338,7 @@ class Judge:
 
 
 def holds_blocks(pair: Pair, convention: Convention, images: Sequence[Candidate], cell: Cell) -> bool:
-    """Whether a window holds any whole block of valid pixels."""
+    """Tell whether a window holds any whole block of valid pixels."""
     ms_box = convention.sampling.ms_box(cell.pan, pair.ms.grid.shape)
     tile = make_tile(read_window(pair, ms_box, cell.pan), convention.sampling, torch.device("cpu"))
     files = [pixels for pixels in (each.read(cell.pan) for each in images) if pixels is not None]
@@ -347,7 +347,7 @@ def holds_blocks(pair: Pair, convention: Convention, images: Sequence[Candidate]
 
 
 def whole_type(raster: Raster) -> tuple[float, float] | None:
-    """The ends of an integer pixel type; None for floats."""
+    """Return the ends of an integer pixel type; None for floats."""
     if not raster.integer:
         return None
     limits = np.iinfo(raster.dtype)

@@ -24,7 +24,7 @@ _GOLDEN = 0.6180339887498949
 
 @dataclass(frozen=True)
 class Cell:
-    """One window.
+    """Holds one window.
 
     Args:
         pan: The PAN pixels that it judges; whole blocks, but at the end of the scene.
@@ -37,13 +37,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Lattice:
-    """Blocks and windows of a judged area.
+    """Lays blocks and windows over a judged area.
 
     Blocks of ``BLOCK`` PAN pixels are anchored at the area's first pixel, those of ``BLOCK`` MS pixels at the first MS
     pixel whose centre lies in it. Windows hold whole blocks of both kinds.
 
     Args:
-        area: What is judged, on PAN's grid.
+        area: The pixels of PAN's grid that are judged.
         common: The MS pixels whose centres lie in it.
         cells: The windows.
     """
@@ -54,22 +54,22 @@ class Lattice:
 
     @property
     def blocks(self) -> tuple[int, int]:
-        """Rows and columns of blocks of PAN pixels."""
+        """The number of rows and columns of blocks of PAN pixels."""
         return self.area.rows.size // BLOCK, self.area.cols.size // BLOCK
 
     def at(self, cell: Cell) -> tuple[int, int]:
-        """Row and column of a window's first block of PAN pixels."""
+        """Return row and column of a window's first block of PAN pixels."""
         return (
             (cell.pan.rows.start - self.area.rows.start) // BLOCK,
             (cell.pan.cols.start - self.area.cols.start) // BLOCK,
         )
 
     def spread(self, most: int, useful: Callable[[Cell], bool]) -> tuple[Cell, ...]:
-        """At most so many windows, spread evenly over the area.
+        """Pick at most so many windows, spread evenly over the area.
 
         Args:
-            most: How many.
-            useful: Whether a window is worth taking; asked only where not all are taken.
+            most: The highest number of windows.
+            useful: The function that tells whether a window is worth taking; asked only where not all are taken.
         """
         if len(self.cells) <= most:
             return self.cells
@@ -83,10 +83,10 @@ def cut(area: Box, sampling: Sampling, ms_shape: tuple[int, int], side: int) -> 
     """Cut an area into windows of about ``side`` PAN pixels.
 
     Args:
-        area: On PAN's grid; what MS does not cover of it is left out.
-        sampling: Where MS lies on PAN.
-        ms_shape: Of the MS image.
-        side: PAN pixels along a window.
+        area: The area on PAN's grid; what MS does not cover of it is left out.
+        sampling: The place of MS on PAN.
+        ms_shape: The number of rows and columns of the MS image.
+        side: The number of PAN pixels along a window.
 
     Raises:
         InputError: The area is smaller than a block, or MS does not reach it.
@@ -116,7 +116,7 @@ def cut(area: Box, sampling: Sampling, ms_shape: tuple[int, int], side: int) -> 
 
 
 def _under_ms(span: Span, sampling: Sampling, axis: int, limit: int) -> Span:
-    """The part of a span of PAN pixels that MS's pixels cover."""
+    """Return the part of a span of PAN pixels that MS's pixels cover."""
     ratio, phase = sampling.ratio[axis], sampling.nominal[axis]
     start = max(span.start, math.ceil(phase - ratio / 2))
     stop = min(span.stop, math.floor(phase + ratio * (limit - 0.5)) + 1)
@@ -130,29 +130,29 @@ def _apart() -> InputError:
 
 
 def _ms_edges(common: Span, ratio: float, side: int) -> NDArray[np.int64]:
-    """Where windows begin and end, in MS pixels."""
+    """Say where windows begin and end, in MS pixels."""
     step = BLOCK * max(1, round(side / (BLOCK * ratio)))
     count = max(1, round(common.size / step))
     return np.append(common.start + step * np.arange(count), common.stop)
 
 
 def _pan_edges(edges: NDArray[np.int64], span: Span, phase: float, ratio: float) -> NDArray[np.int64]:
-    """The same edges on PAN's grid, moved to the nearest edge of a block."""
+    """Return the same edges on PAN's grid, moved to the nearest edge of a block."""
     at = phase + ratio * (edges[1:-1] - 0.5) + 0.5
     inner = span.start + BLOCK * np.rint((at - span.start) / BLOCK).astype(np.int64)
     return np.concatenate([[span.start], inner, [span.stop]])
 
 
 def window_side(bands: int, halo: int, workers: int, memory: int, *, images: int = 2, planes: int = 0) -> int:
-    """The longest side (PAN pixels) of a window that fits into the memory.
+    """Return the longest side (PAN pixels) of a window that fits into the memory.
 
     Args:
-        bands: MS bands.
-        halo: PAN pixels that methods and indices look beyond a window.
-        workers: Windows in work at once.
-        memory: Bytes for the whole process.
-        images: Images of a window that are judged together.
-        planes: Single images of a window that the heaviest method holds at its peak.
+        bands: The number of MS bands.
+        halo: The PAN pixels that methods and indices look beyond a window.
+        workers: The number of windows in work at once.
+        memory: The bytes for the whole process.
+        images: The number of images of a window that are judged together.
+        planes: The number of single images of a window that the heaviest method holds at its peak.
     """
     for side in SIDES:
         pixels = (1.5 * side + 2 * halo) * (side + 2 * halo)

@@ -18,7 +18,7 @@ TITLES = {
     "d_lambda": ("D_λ", "change of the qualities between bands"),
     "spectral": ("D_λᴷ", "spectral distortion: 1 − Q2n of the image seen through the MTF"),
 }
-"""Symbol and words of each map; 0 is perfect in all of them."""
+"""The symbol and words of each map; 0 is perfect in all of them."""
 
 
 def shown(maps: Maps) -> Maps:
@@ -36,7 +36,7 @@ def write_maps(folder: Path, maps: Maps, grid: Grid) -> tuple[str, ...]:
         grid: The grid of the judged area.
 
     Returns:
-        The paths.
+        The paths of the files.
 
     Raises:
         OutputError: The folder cannot be created.

@@ -17,21 +17,21 @@ CONVENTIONS = ("scene", "dlpan")
 
 @dataclass(frozen=True, kw_only=True)
 class AssessOptions:
-    """What the user may say; the defaults suit an unknown scene.
+    """Holds what the user may say of an assessment; the defaults suit an unknown scene.
 
     Args:
-        reference: A truth on PAN's grid.
-        compare: Methods to compare, instead of judging a file.
-        method: One method to judge one scale down.
-        model: A model to judge as methods are; alone, or beside those that are compared.
+        reference: The file with a truth on PAN's grid.
+        compare: The methods to compare, instead of judging a file.
+        method: The one method to judge one scale down.
+        model: The model to judge as methods are; alone, or beside those that are compared.
         reduced: Whether to judge one scale down only.
-        consistency: Back-projections that end the compared methods.
-        convention: ``"scene"`` or ``"dlpan"``.
+        consistency: The number of back-projections that end the compared methods.
+        convention: The convention of the indices: ``"scene"`` or ``"dlpan"``.
         bands: The MS bands that the image holds, counted from 1; None for all.
         scene: What is said of the scene.
         machine: What is said of the machine.
-        report: An HTML file to write.
-        maps: A folder to write the maps into.
+        report: The HTML file to write.
+        maps: The folder to write the maps into.
         overwrite: Whether existing files may be replaced.
     """
 
@@ -79,7 +79,7 @@ class AssessOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class GateOptions:
-    """How good an image must be.
+    """Says how good an image must be.
 
     Args:
         min_hqnr: The least HQNR.

@@ -37,11 +37,11 @@ _WALD = "Wald's protocol: MS through its own MTF, PAN through PAN's, at the scen
 
 @dataclass(frozen=True, kw_only=True)
 class FullScores:
-    """One candidate at full resolution; all are None where it was not judged there.
+    """Holds the indices of one candidate at full resolution; all are None where it was not judged there.
 
     Args:
         full: The indices over all its windows.
-        by_band: Those that exist band by band, against the truth too.
+        by_band: The indices that exist band by band, against the truth too.
         common: The indices in the windows that all candidates share.
         truth: The indices against the truth; None without one.
     """
@@ -54,15 +54,15 @@ class FullScores:
 
 @dataclass(frozen=True, kw_only=True)
 class FullPass:
-    """What was found at full resolution.
+    """Holds what was found at full resolution.
 
     Args:
-        scores: Each candidate's, by its name.
+        scores: The scores of each candidate, by its name.
         blocks: The blocks over which indices are means.
         windows: The windows into which the scene was cut.
-        convention: What the image was compared with.
+        convention: The convention, which says what the image was compared with.
         extremes: The image's pixels at the ends of their type.
-        pictured: What pictures are drawn from.
+        pictured: The parts that pictures are drawn from.
     """
 
     scores: dict[str, FullScores]
@@ -75,11 +75,11 @@ class FullPass:
 
 @dataclass(frozen=True, kw_only=True)
 class ReducedScores:
-    """One candidate one scale down; both are None where it was not judged there.
+    """Holds the indices of one candidate one scale down; both are None where it was not judged there.
 
     Args:
         reduced: The indices against MS.
-        by_band: Those that exist band by band.
+        by_band: The indices that exist band by band.
     """
 
     reduced: Indices | None = None
@@ -88,11 +88,11 @@ class ReducedScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ReducedPass:
-    """What was found one scale down.
+    """Holds what was found one scale down.
 
     Args:
-        scores: Each candidate's, by its name.
-        record: What was judged.
+        scores: The scores of each candidate, by its name.
+        record: The record of what was judged.
     """
 
     scores: dict[str, ReducedScores]

@@ -13,14 +13,14 @@ from clippan_cli.opening.scene import Scene
 
 @dataclass(frozen=True, kw_only=True)
 class Pictured:
-    """What pictures are drawn from.
+    """Holds what pictures are drawn from.
 
     Args:
         scene: The scene.
-        judge: Renders windows.
-        findings: What the pass at full resolution found.
+        judge: The judge, who renders windows.
+        findings: The findings of the pass at full resolution.
         lattice: The windows of that pass.
-        candidates: Who is shown beside MS and PAN; the first has maps.
+        candidates: The candidates that are shown beside MS and PAN; the first has maps.
         bands: The MS bands that the candidates hold, counted from 0.
     """
 

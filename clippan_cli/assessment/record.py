@@ -13,7 +13,7 @@ from clippan_cli.scene.raster import Raster
 SCHEMA_VERSION = 1
 
 Role = Literal["result", "method", "classical", "interpolation"]
-"""What a candidate stands for: the image, a method to compare, the best classical method, or doing nothing."""
+"""The role of a candidate, which is the image, a method to compare, the best classical method, or doing nothing."""
 
 Grade = Literal["good", "fair", "poor", "unknown"]
 """A judgement in one word."""
@@ -21,7 +21,7 @@ Grade = Literal["good", "fair", "poor", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class AssessedInputs(InputsRecord):
-    """The rasters of an assessment.
+    """Describes the rasters of an assessment.
 
     Args:
         hrms: The image; None where methods were compared.
@@ -34,10 +34,10 @@ class AssessedInputs(InputsRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class BlocksRecord:
-    """The blocks over which indices are means.
+    """Counts the blocks over which indices are means.
 
     Args:
-        side: Pixels along a block.
+        side: The number of pixels along a block.
         judged: The number of blocks of PAN pixels that were judged.
         skipped: The number of blocks of PAN pixels that touch nodata.
         judged_at_ms: The number of blocks of MS pixels that were judged.
@@ -51,11 +51,11 @@ class BlocksRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowsRecord:
-    """The windows into which the scene was cut.
+    """Counts the windows into which the scene was cut.
 
     Args:
-        all: Their number.
-        anchors: The number of those in which methods were judged, and all candidates together.
+        all: The number of all windows.
+        anchors: The number of windows in which methods were judged, and all candidates together.
     """
 
     all: int
@@ -64,15 +64,15 @@ class WindowsRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ConventionRecord:
-    """What the image was compared with.
+    """Says what the image was compared with.
 
     Args:
         name: The convention's name on the command line.
         words: The convention in words.
-        phases: Each band's phase in PAN pixels, (row, col).
-        gains: Each band's MTF gain at the MS Nyquist frequency.
+        phases: The phase of each band in PAN pixels, (row, col).
+        gains: The MTF gain of each band at the MS Nyquist frequency.
         peak: The highest value that a pixel of the truth can have, in DN; None without a truth.
-        border: PAN pixels along the edge that indices against the truth leave out.
+        border: The number of PAN pixels along the edge that indices against the truth leave out.
     """
 
     name: str
@@ -85,13 +85,13 @@ class ConventionRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ReducedRecord:
-    """What was judged one scale down.
+    """Says what was judged one scale down.
 
     Args:
         words: The protocol in words.
         pixels: The number of pixels that count.
         peak: The highest value that a pixel can have, in DN.
-        border: Pixels along the edge that were left out.
+        border: The number of pixels along the edge that were left out.
     """
 
     words: str
@@ -102,18 +102,18 @@ class ReducedRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateRecord:
-    """One who was judged; an index is None where there are too few data.
+    """Describes one who was judged; an index is None where there are too few data.
 
     Args:
-        name: What it is called.
-        role: What it stands for.
+        name: The name it is called by.
+        role: The role that it has.
         method: The method or the model that makes it; None for a file.
         full: The indices at full resolution; None where it was judged one scale down only.
-        by_band: Those at full resolution that exist band by band.
+        by_band: The indices at full resolution that exist band by band.
         common: The indices at full resolution, in the windows where all candidates were judged.
         truth: The indices against a truth; None without one.
         reduced: The indices one scale down; None where it was not judged there.
-        reduced_by_band: Those one scale down that exist band by band.
+        reduced_by_band: The indices one scale down that exist band by band.
     """
 
     name: str
@@ -129,7 +129,7 @@ class CandidateRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtremesRecord:
-    """The image's pixels at the ends of their type.
+    """Counts the image's pixels at the ends of their type.
 
     Args:
         lowest: The number of pixels with the lowest value in any band.
@@ -144,12 +144,12 @@ class ExtremesRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictRecord:
-    """The numbers in words.
+    """Puts the numbers in words.
 
     Args:
         grade: The judgement in one word.
         headline: The judgement in one line.
-        reasons: Why.
+        reasons: The reasons for it.
     """
 
     grade: Grade
@@ -159,13 +159,13 @@ class VerdictRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class IndexRecord:
-    """What an index is.
+    """Says what an index is.
 
     Args:
         symbol: Its name in the field.
         unit: Its unit; empty where it has none.
         rising: Whether more is better.
-        words: One line that says what it measures.
+        words: The line that says what it measures.
     """
 
     symbol: str
@@ -176,12 +176,12 @@ class IndexRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class AssessTiming:
-    """What an assessment took.
+    """Says how long an assessment took.
 
     Args:
-        seconds: From the start until all was judged.
-        read: Seconds spent reading, summed over threads.
-        compute: Seconds spent computing, summed over threads.
+        seconds: The seconds from the start until all was judged.
+        read: The seconds spent reading, summed over threads.
+        compute: The seconds spent computing, summed over threads.
         peak_memory_mib: The largest memory of the process, in MiB.
         threads: The number of threads that computed.
         processors: The number of the machine's processors; None where it is not known.
@@ -197,24 +197,24 @@ class AssessTiming:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment(SceneRecord):
-    """How good an image is, or which method suits a scene.
+    """Says how good an image is, or which method suits a scene.
 
     Args:
         schema_version: The version of this document's form.
-        created: When, in UTC.
+        created: The time when it was made, in UTC.
         versions: The versions of all that has a say in the numbers.
         inputs: The rasters.
         blocks: The blocks; None where only one scale down was judged.
         windows: The windows; None where only one scale down was judged.
-        convention: What the image was compared with; None where only one scale down was judged.
-        reduced: What was judged one scale down; None where nothing was.
-        consistency: Back-projections that end the compared methods.
+        convention: The convention of the comparison; None where only one scale down was judged.
+        reduced: The record of what was judged one scale down; None where nothing was.
+        consistency: The number of back-projections that end the compared methods.
         bands: The names of the judged bands.
         candidates: The image or the methods first, then the best classical method and interpolation.
         extremes: The image's pixels at the ends of their type.
         verdict: The numbers in words.
-        indices: What each index is, by its key.
-        timing: What it took.
+        indices: The meaning of each index, by its key.
+        timing: The time it took.
         maps: The maps that were written; None where none were asked for.
         report: The page that was written; None where none was asked for.
     """

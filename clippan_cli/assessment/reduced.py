@@ -35,8 +35,8 @@ def write_reduced(pair: Pair, sampling: Sampling, folder: Path) -> Pair:
 
     Args:
         pair: The scene.
-        sampling: Where MS lies on PAN, registration included.
-        folder: Where the files go.
+        sampling: The place of MS on PAN, registration included.
+        folder: The folder of the files.
 
     Raises:
         InputError: The scene is too small to be reduced.
@@ -63,7 +63,7 @@ def write_reduced(pair: Pair, sampling: Sampling, folder: Path) -> Pair:
 
 
 def _pan(pair: Pair, sampling: Sampling, box: Box) -> Any:
-    """PAN on a window of MS's grid: ``(1, h, w)``, NaN where it sees no valid pixel."""
+    """Return PAN on a window of MS's grid: ``(1, h, w)``, NaN where it sees no valid pixel."""
     alone = Sampling.uniform(sampling.ratio, sampling.centre, (sampling.pan_gain,))
     pan_box = alone.pan_box(box, alone.down_reach + 1, pair.pan.grid.shape)
     window = read_window(pair, box, pan_box)
@@ -72,7 +72,7 @@ def _pan(pair: Pair, sampling: Sampling, box: Box) -> Any:
 
 
 def _ms(ms: Raster, stated: Sampling, box: Box) -> Any:
-    """MS on a window of the reduced grid."""
+    """Return MS on a window of the reduced grid."""
     inner = stated.pan_box(box, stated.down_reach + 1, ms.grid.shape)
     return _seen(Operators(stated, inner, box), read_pixels(ms, inner))
 

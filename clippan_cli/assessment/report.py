@@ -20,12 +20,12 @@ from clippan_cli.errors import OutputError
 _HISTOGRAM = (320, 90)
 
 _DOING_NOTHING = {"d_lambda", "qnr"}
-"""Indices that interpolation wins: none is marked as best in them."""
+"""The indices that interpolation wins: none is marked as best in them."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number in a table.
+    """Shows a number in a table.
 
     Args:
         text: The number as it is shown.
@@ -38,11 +38,11 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of a table.
+    """Shows a row of a table.
 
     Args:
         name: Its head.
-        role: What the candidate stands for; None for a band.
+        role: The role of the candidate; None for a band.
         cells: Its numbers.
     """
 
@@ -53,10 +53,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of the page.
+    """Shows a table of the page.
 
     Args:
-        title: What stands above it.
+        title: The title above it.
         indices: Its columns.
         rows: Its rows; none where nothing was judged.
     """
@@ -68,15 +68,15 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A place at full zoom.
+    """Shows a place at full zoom.
 
     Args:
-        name: Why it is shown.
+        name: The reason why it is shown.
         score: The image's own local HQNR.
         row: The first row on PAN's grid.
         col: The first column on PAN's grid.
-        size: Rows and columns.
-        crops: Names and pictures.
+        size: The number of rows and columns.
+        crops: The names and pictures.
     """
 
     name: str
@@ -89,11 +89,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Heat:
-    """A map as a picture.
+    """Shows a map as a picture.
 
     Args:
         symbol: The index.
-        words: What it measures.
+        words: The words that say what it measures.
         picture: The picture.
         top: The value of the brightest colour.
     """
@@ -106,13 +106,13 @@ class Heat:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Everything drawn, ready for the page.
+    """Holds everything drawn, ready for the page.
 
     Args:
-        places: Where the image is best, typical and worst.
+        places: The places where the image is best, typical and worst.
         maps: The maps.
         look: The image, small; None where there is none.
-        histograms: A band each; empty where there is no image.
+        histograms: The histograms of each band; empty where there is no image.
         heat_scale: The colours of the maps.
     """
 
@@ -129,10 +129,10 @@ def write_report(path: Path, found: Assessment, pictured: Pictured | None) -> No
     Args:
         path: The HTML file.
         found: The assessment.
-        pictured: What pictures are drawn from; None where there are none.
+        pictured: The parts that pictures are drawn from; None where there are none.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The page cannot be written.
     """
     environment = Environment(
         loader=PackageLoader("clippan_cli.assessment"),
@@ -214,7 +214,7 @@ def table(title: str, indices: tuple[Index, ...], judged: list[tuple[CandidateRe
     """Make one table of the page: a row a candidate, the best of each column marked.
 
     Args:
-        title: What stands above it.
+        title: The title above it.
         indices: Its columns, where any candidate has a number.
         judged: The candidates, and their indices; None where they were not judged.
     """

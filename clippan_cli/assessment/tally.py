@@ -26,15 +26,15 @@ _STRIP = 8 * BLOCK
 _CORRELATED = 2048 * 2048
 
 Maps = dict[str, NDArray[np.float32]]
-"""Block by block, NaN where a block was skipped."""
+"""The values block by block, by the name of the map; NaN where a block was skipped."""
 
 
 @dataclass
 class Sums:
-    """Named sums, added up in double precision.
+    """Holds named sums, added up in double precision.
 
     Args:
-        values: Each an array: a number a band, a pair of bands, or a single one.
+        values: The sums by name, each an array: a number a band, a pair of bands, or a single one.
     """
 
     values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Sums:
         return self.values.get(name, np.zeros(1))
 
     def count(self, name: str) -> int:
-        """A sum that counts."""
+        """Return a sum that counts."""
         return int(self[name].sum())
 
     def add(self, name: str, value: Tensor | float) -> None:
@@ -61,15 +61,15 @@ class Sums:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A candidate in one window.
+    """Holds a candidate in one window.
 
     Args:
-        cell: What is judged.
-        pan_box: Where the arrays lie on PAN's grid.
-        ms_box: Where MS lies on its own.
-        view: What the candidate is compared with.
-        fused: ``(C, H, W)``, MS interpolated where invalid; its validity ``(H, W)`` is that of all bands.
-        ms_valid: ``(h, w)``, where all bands of MS are valid.
+        cell: The pixels that are judged.
+        pan_box: The pixels of PAN's grid that the arrays cover.
+        ms_box: The pixels of its own grid that MS covers.
+        view: The window as the convention sees it, with which the candidate is compared.
+        fused: The candidate ``(C, H, W)``, interpolated MS where invalid; its validity ``(H, W)`` is that of all bands.
+        ms_valid: The pixels where all bands of MS are valid, ``(h, w)``.
     """
 
     cell: Cell
@@ -90,10 +90,10 @@ class Judged:
 
 
 def full_resolution(window: Judged, area: Box) -> tuple[Sums, Maps]:
-    """Everything that needs no truth.
+    """Add up everything that needs no truth.
 
     Args:
-        window: A candidate.
+        window: The candidate in one window.
         area: The judged area on PAN's grid: windows of local correlation end there.
     """
     sums, maps = Sums(), Maps()
@@ -104,7 +104,7 @@ def full_resolution(window: Judged, area: Box) -> tuple[Sums, Maps]:
 
 
 def _blocks_of_pan(window: Judged, sums: Sums, maps: Maps) -> None:
-    """Q between bands, Q with PAN, and Q2n of the filtered image: D_λ, D_s and D_λ^K (a)."""
+    """Add up Q between bands, Q with PAN, and Q2n of the filtered image: D_λ, D_s and D_λ^K (a)."""
     filtered = window.view.filtered(window.fused.values, window.fused.valid)
     strips = [_strip_of_blocks(window, filtered, box) for box in _strips(window.cell.pan)]
     for part, _ in strips:
@@ -140,14 +140,14 @@ def _strip_of_blocks(window: Judged, filtered: Tensor, box: Box) -> tuple[Sums, 
 
 
 def _strips(box: Box) -> list[Box]:
-    """Whole rows of blocks, few enough for the processor's cache; the last strip takes the rest."""
+    """Cut whole rows of blocks, few enough for the processor's cache; the last strip takes the rest."""
     count = max(1, box.rows.size // _STRIP)
     edges = [box.rows.start + _STRIP * i for i in range(count)] + [box.rows.stop]
     return [Box(Span(start, stop), box.cols) for start, stop in pairwise(edges)]
 
 
 def _blocks_of_ms(window: Judged, sums: Sums, maps: Maps) -> None:
-    """The image seen through the sensor against the measured MS: D_λ^K (b) and the reprojection indices."""
+    """Compare the image seen through the sensor with the measured MS: D_λ^K (b) and the reprojection indices."""
     seen, whole = window.view.seen(window.fused.values, window.fused.valid)
     cell, outer = window.cell.ms, window.ms_box
     good = cell.cut((Validity(whole) & window.ms_valid).of(whole), outer)
@@ -160,7 +160,7 @@ def _blocks_of_ms(window: Judged, sums: Sums, maps: Maps) -> None:
 
 
 def _errors(name: str, ours: Tensor, truth: Tensor, good: Tensor, sums: Sums) -> None:
-    """Squared error and mean of each band, and spectral angles."""
+    """Add up the squared error and mean of each band, and spectral angles."""
     angles, seen = spectral_angles(ours, truth)
     seen = seen & good
     sums.add(f"{name}_pixels", float(good.sum()))
@@ -184,12 +184,12 @@ def _local_correlation(window: Judged, area: Box, sums: Sums) -> None:
 
 
 def correlation_step(area: Box) -> int:
-    """Every how many-th pixel local correlation is taken: all of them up to some 2048 × 2048."""
+    """Return the step between pixels whose local correlation is taken: all of them up to some 2048 × 2048."""
     return max(1, round(math.sqrt(area.shape[0] * area.shape[1] / _CORRELATED)))
 
 
 def _sampled(box: Box, area: Box, every: int) -> Box:
-    """A box whose first inner pixel is one of every n-th of the area."""
+    """Return a box whose first inner pixel is one of every n-th of the area."""
     return Box(
         *(
             Span(span.start + -(span.start + REACH - outer.start) % every, span.stop)
@@ -199,11 +199,11 @@ def _sampled(box: Box, area: Box, every: int) -> Box:
 
 
 def against_truth(window: Judged, truth: Pixels, inside: Box, peak: float) -> Sums:
-    """Everything that needs a truth.
+    """Add up everything that needs a truth.
 
     Args:
-        window: A candidate.
-        truth: ``(C, H, W)``; its validity ``(H, W)`` is that of all bands.
+        window: The candidate in one window.
+        truth: The truth, ``(C, H, W)``; its validity ``(H, W)`` is that of all bands.
         inside: The PAN pixels that count.
         peak: The highest value that a pixel can have, in scene units.
     """
@@ -225,18 +225,18 @@ def against_truth(window: Judged, truth: Pixels, inside: Box, peak: float) -> Su
 
 
 class _Compared(NamedTuple):
-    """A candidate beside the truth: ``(C, H, W)`` each; valid ``(H, W)`` where both are."""
+    """Holds a candidate beside the truth: ``(C, H, W)`` each; valid ``(H, W)`` where both are."""
 
     ours: Pixels
     truth: Tensor
 
     def smaller(self, side: int) -> bool:
-        """Whether a side has fewer pixels."""
+        """Tell whether a side has fewer pixels."""
         return min(self.truth.shape[-2:]) < side
 
 
 def _blocks_of(cell: Box, inside: Box) -> Box:
-    """The whole blocks, anchored where ``inside`` begins, whose first pixels lie in a window."""
+    """Return the whole blocks, anchored where ``inside`` begins, whose first pixels lie in a window."""
     spans = []
     for span, outer in zip(cell, inside, strict=True):
         start, stop = (

@@ -15,21 +15,21 @@ from clippan_cli.assessment.record import (
 )
 
 NOISE = 0.003
-"""HQNR below which a difference between two images of one scene says nothing."""
+"""The HQNR below which a difference between two images of one scene says nothing."""
 
 _FAITHFUL, _PASSABLE, _DRIFTING = 1.0, 2.0, 3.0
-"""R-ERGAS in percent: below the first an image gives back MS; below the second too, if no method does much better;
-above the third it does not."""
+"""The bounds of R-ERGAS in percent: below the first an image gives back MS; below the second too, if no method does
+much better; above the third it does not."""
 
 _LEAST_GAIN = 0.01
-"""Local correlation with PAN that the classical method must gain on interpolation, or the scene tells nothing."""
+"""The local correlation with PAN that the classical method must gain on interpolation, or the scene tells nothing."""
 
 _OUTSIDE = 0.001
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """The indices that need no truth and make the verdict."""
+    """Holds the indices that need no truth and make the verdict."""
 
     hqnr: float
     r_ergas: float
@@ -40,11 +40,11 @@ def verdict(candidates: Sequence[CandidateRecord], blocks: BlocksRecord | None) 
     """Judge the numbers.
 
     Args:
-        candidates: Everyone who was judged.
+        candidates: The candidates that were judged.
         blocks: The blocks at full resolution; None where only one scale down was judged.
 
     Returns:
-        A headline, and the reasons for it.
+        The headline, and the reasons for it.
     """
     rows = {row.role: row for row in candidates}
     if "result" not in rows:
@@ -94,7 +94,7 @@ _HEADLINES = {
     (0, 1): "Drifted from the measured MS",
     (0, 0): "Neither sharp nor true to the measured MS",
 }
-"""By how true (2 best) and how sharp."""
+"""The headlines by how true (2 best) and how sharp an image is."""
 
 
 def _unknown(blocks: BlocksRecord | None) -> VerdictRecord:
@@ -130,7 +130,7 @@ def _against_truth(ergas: Mapping[str, float], others: Sequence[str]) -> Verdict
 
     Args:
         ergas: The error of each role.
-        others: Reasons beside it.
+        others: The reasons beside it.
     """
     error, classical, exp = ergas["result"], ergas["classical"], ergas["interpolation"]
     level, headline = 0, "Farther from the truth than interpolation"
@@ -174,7 +174,7 @@ def _known(parts: Iterable[tuple[str, Indices | None]], key: str) -> dict[str, f
     """Return one index of those candidates that have it.
 
     Args:
-        parts: Names of candidates, and their indices in one part of the assessment.
+        parts: The names of candidates, and their indices in one part of the assessment.
         key: The index.
     """
     values = ((name, (indices or {}).get(key)) for name, indices in parts)
@@ -185,8 +185,8 @@ def remarks(extremes: ExtremesRecord, dtype: str) -> list[str]:
     """Say what the user should know of the image's pixels at the ends of their type.
 
     Args:
-        extremes: Those pixels.
-        dtype: The type.
+        extremes: The counts of those pixels.
+        dtype: The pixel type.
     """
     return [
         f"{share:.2%} of the image's pixels hold the {end} value of {dtype}: clipped"

@@ -22,11 +22,11 @@ from clippan_cli.sharpening.job import chosen_bands
 
 @dataclass(frozen=True)
 class Image:
-    """A raster on PAN's grid, or on a part of it.
+    """Holds a raster on PAN's grid, or on a part of it.
 
     Args:
         raster: The file.
-        area: Where it lies on PAN's grid.
+        area: The pixels of PAN's grid that it covers.
     """
 
     raster: Raster
@@ -35,7 +35,7 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Everything that is judged.
+    """Holds everything that is judged.
 
     Args:
         scene: The scene.
@@ -43,10 +43,10 @@ class Work:
         bands: The MS bands that are judged, counted from 0.
         image: The image; None to compare methods.
         reference: The truth; None without one.
-        contenders: Who is judged.
-        hears: Hears of progress.
-        stop: Set from outside to stop.
-        clock: Where times are booked.
+        contenders: The contenders that are judged.
+        hears: The listener, who hears of progress.
+        stop: The event that stops the work; it is set from outside.
+        clock: The clock that books the times.
     """
 
     scene: Scene
@@ -68,8 +68,8 @@ def open_work(scene: Scene, hrms: str | None, options: AssessOptions, hears: Lis
         scene: The scene.
         hrms: The image; None to compare methods.
         options: What the user said.
-        hears: Hears of progress.
-        stop: Set from outside to stop.
+        hears: The listener, who hears of progress.
+        stop: The event that stops the work; it is set from outside.
 
     Raises:
         InputError: A file does not belong to the scene, with the numbers.

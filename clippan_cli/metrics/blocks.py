@@ -14,7 +14,7 @@ _ROUNDING = 16.0
 
 
 class Blocks:
-    """Means, variances and covariances of planes over distinct blocks.
+    """Holds means, variances and covariances of planes over distinct blocks.
 
     Rows and columns beyond the last whole block are left out.
 

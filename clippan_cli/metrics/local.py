@@ -8,7 +8,7 @@ from torch import Tensor
 from clippan_cli.physics.sliding import slide
 
 REACH = 2
-"""How many pixels the correlation looks to each side: a window of 5 × 5, half an MS pixel at ratio 4."""
+"""The pixels that the correlation looks to each side: a window of 5 × 5, half an MS pixel at ratio 4."""
 
 _ROUNDING = 8.0
 
@@ -17,9 +17,9 @@ def d_rho(fused: Tensor, pan: Tensor, reach: int = REACH) -> Tensor:
     """Return the spatial distortion D_ρ (Scarpa and Ciotola 2022): 1 - mean local correlation with PAN; 0 is perfect.
 
     Args:
-        fused: ``(C, H, W)``.
-        pan: ``(H, W)``.
-        reach: How many pixels the correlation looks to each side.
+        fused: The fused image, ``(C, H, W)``.
+        pan: The PAN image, ``(H, W)``.
+        reach: The pixels that the correlation looks to each side.
     """
     return 1 - local_correlation(fused, pan, reach).mean()
 
@@ -30,14 +30,15 @@ def local_correlation(fused: Tensor, pan: Tensor, reach: int = REACH, every: int
     Where both are constant it is 1, where only one is, 0.
 
     Args:
-        fused: ``(C, H, W)``.
-        pan: ``(H, W)``.
-        reach: How many pixels the correlation looks to each side.
+        fused: The fused image, ``(C, H, W)``.
+        pan: The PAN image, ``(H, W)``.
+        reach: The pixels that the correlation looks to each side.
         every: The step between the pixels of a row or a column that are worked out, from the first on.
-        floor: A variance that is added to all: what is fainter than its root counts as constant, without a step.
+        floor: The variance that is added to all: what is fainter than its root counts as constant, without a step.
 
     Returns:
-        ``(C, H - 2·reach, W - 2·reach)``, or its n-th part: pixels whose window lies inside the image.
+        The correlations ``(C, H - 2·reach, W - 2·reach)``, or their n-th part, of pixels whose window lies inside the
+        image.
     """
     if every > 1:
         return _correlation_of_patches(_patches(fused, reach, every), _patches(pan[None], reach, every), floor)
@@ -86,11 +87,11 @@ def box_mean(x: Tensor, reach: int) -> Tensor:
     """Return the mean over ``2·reach + 1`` pixels along rows and columns, inside the image only.
 
     Args:
-        x: ``(C, H, W)``.
+        x: The image, ``(C, H, W)``.
         reach: The number of pixels to each side.
 
     Returns:
-        ``(C, H - 2·reach, W - 2·reach)``.
+        The means, ``(C, H - 2·reach, W - 2·reach)``.
     """
     side = 2 * reach + 1
     for dim in (1, 2):

@@ -31,8 +31,8 @@ def d_s(fused: Tensor, ms_up: Tensor, pan: Tensor, pan_low: Tensor, block: int =
     Args:
         fused: The fused image ``(C, H, W)``.
         ms_up: The interpolated MS ``(C, H, W)``.
-        pan: PAN ``(H, W)``.
-        pan_low: PAN without what MS cannot resolve, ``(1 or C, H, W)``.
+        pan: The PAN image ``(H, W)``.
+        pan_low: The PAN image without what MS cannot resolve, ``(1 or C, H, W)``.
         block: The side of a block in pixels.
     """
     with_pan = against(Blocks(fused, block), Blocks(pan[None], block))
@@ -42,12 +42,12 @@ def d_s(fused: Tensor, ms_up: Tensor, pan: Tensor, pan_low: Tensor, block: int =
 def d_lambda_k(seen: Tensor, ms: Tensor, block: int = BLOCK) -> Tensor:
     """Return the spectral distortion D_λ^K (Khan et al. 2009): 1 - Q2n of MS and of what the sensor sees of an image.
 
-    Convention a (DLPan): both at PAN's resolution, ``seen`` filtered but not decimated, against the interpolated MS.
-    Convention b (Vivone et al. 2021): both at MS's resolution, ``seen`` decimated, against MS itself.
+    In convention a (DLPan) both are at PAN's resolution: ``seen``, filtered but not decimated, and the interpolated MS.
+    In convention b (Vivone et al. 2021) both are at MS's resolution: ``seen``, decimated, and MS itself.
 
     Args:
         seen: The fused image as the sensor would see it, ``(C, H, W)``.
-        ms: MS ``(C, H, W)``.
+        ms: The MS image ``(C, H, W)``.
         block: The side of a block in pixels.
     """
     return 1 - q2n(seen, ms, block)

@@ -18,7 +18,7 @@ def ergas(fused: Tensor, truth: Tensor, ratio: float, valid: Tensor | None = Non
         fused: The fused image ``(C, H, W)``.
         truth: The true image ``(C, H, W)``; its band means are the reference.
         ratio: The PAN pixels along an MS pixel.
-        valid: ``(H, W)``, True where a pixel counts; None for all.
+        valid: The mask ``(H, W)``, True where a pixel counts; None for all.
     """
     fused, truth = _flat(fused, valid), _flat(truth, valid)
     return ergas_from(((fused - truth) ** 2).mean(1), truth.mean(1), ratio)
@@ -35,7 +35,7 @@ def sam(fused: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
     Args:
         fused: The fused image ``(C, H, W)``.
         truth: The true image ``(C, H, W)``.
-        valid: ``(H, W)``, True where a pixel counts; None for all.
+        valid: The mask ``(H, W)``, True where a pixel counts; None for all.
     """
     angles, seen = spectral_angles(fused, truth)
     return angles[seen if valid is None else seen & valid].mean()

@@ -26,7 +26,7 @@ _STRIP = 256  # rows
 
 @dataclass(frozen=True)
 class Aoi:
-    """An area of interest on a grid.
+    """Holds an area of interest on a grid.
 
     Args:
         grid: PAN's grid.

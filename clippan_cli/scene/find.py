@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from clippan_cli.errors import InputError
 
 LISTS = (".csv", ".toml")
-"""Suffixes of files that list scenes."""
+"""The suffixes of files that list scenes."""
 
 _RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt", ".ntf")
 _PAN = re.compile(r"(^|[^a-z])(pan|p\d[a-z]{2}|p|b8|b08)([^a-z]|$)")
@@ -25,10 +25,10 @@ WANTED = "it takes folders with an MS and a PAN raster in each, such as town/ms.
 
 
 class SceneFiles(NamedTuple):
-    """A scene's files.
+    """Names a scene's files.
 
     Args:
-        name: What people call it.
+        name: The name that people call it by.
         ms: One multispectral raster, or one for each band.
         pan: The panchromatic raster.
     """

@@ -13,7 +13,7 @@ from clippan_cli.base.geometry import Box
 
 @dataclass(frozen=True)
 class Grid:
-    """A pixel grid.
+    """Holds a pixel grid.
 
     Args:
         shape: The number of rows and columns.
@@ -27,7 +27,7 @@ class Grid:
 
     @property
     def box(self) -> Box:
-        """All pixels."""
+        """The box of all pixels."""
         return Box.whole(self.shape)
 
     @property
@@ -43,12 +43,12 @@ class Grid:
 
     @property
     def pixel(self) -> tuple[float, float]:
-        """Height and width of a pixel in map units."""
+        """The height and width of a pixel in map units."""
         return abs(self.transform.e), abs(self.transform.a)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north in map units."""
+        """The west, south, east and north ends in map units."""
         x0, y0 = self.transform @ (0, 0)
         x1, y1 = self.transform @ (self.shape[1], self.shape[0])
         return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)

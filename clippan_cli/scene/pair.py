@@ -24,15 +24,15 @@ _LEAST_RATIO = 1.05
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """MS and PAN of one scene, open for reading.
+    """Holds MS and PAN of one scene, open for reading.
 
     Args:
         ms: The multispectral raster.
         pan: The panchromatic raster.
         sensor: The sensor that took both, and its optics.
-        recognised_by: What named the sensor.
-        sampling: Where the MS bands lie on PAN's grid, as the georeference states it.
-        warnings: What the user should know of the files.
+        recognised_by: The tag, name or option that named the sensor.
+        sampling: The place of the MS bands on PAN's grid, as the georeference states it.
+        warnings: The things that the user should know of the files.
     """
 
     ms: Raster

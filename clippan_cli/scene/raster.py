@@ -25,15 +25,15 @@ from clippan_cli.scene.grid import Grid, place
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """What a file says of one band.
+    """Holds what a file says of one band.
 
     Args:
         name: Its description; None where it has none.
         nodata: The value of pixels without data; None for none.
         colour: The colour that it stands for.
         scale: The factor from pixels to ``unit``.
-        offset: What is added after that.
-        unit: What the pixels measure; None where the file does not say.
+        offset: The value that is added after that.
+        unit: The unit that the pixels measure; None where the file does not say.
         tags: Its metadata, statistics left out.
     """
 
@@ -48,11 +48,11 @@ class Band:
 
 @dataclass(frozen=True)
 class Collar:
-    """A constant border that the file does not declare.
+    """Describes a constant border that the file does not declare.
 
     Args:
         value: The constant, the same in all bands.
-        cells: A coarse map ``(rows, cols)``, True where the border reaches.
+        cells: The coarse map ``(rows, cols)``, True where the border reaches.
         share: The part of the scene that it covers, 0 to 1.
     """
 
@@ -62,14 +62,14 @@ class Collar:
 
 
 class Repeat(NamedTuple):
-    """Pixels repeated along an axis: ``factor`` times each, a new one beginning where ``index % factor == offset``."""
+    """Says how pixels repeat on an axis: ``factor`` times each; a new one begins where ``index % factor == offset``."""
 
     factor: int
     offset: int
 
     @property
     def start(self) -> int:
-        """Where the first true pixel begins; negative where the file cuts it."""
+        """The index where the first true pixel begins; negative where the file cuts it."""
         return self.offset - self.factor if self.offset else 0
 
     def samples(self, span: Span, size: int) -> NDArray[np.int64]:
@@ -82,10 +82,10 @@ _ONCE = Repeat(1, 0)
 
 
 class Raster:
-    """One raster, or several single-band files taken as one; open for reading.
+    """Reads one raster, or several single-band files taken as one; it is open for reading.
 
     Args:
-        paths: Whatever GDAL opens.
+        paths: The paths of the files, or whatever else GDAL opens.
         src_nodata: The nodata value, whatever the files say; ``"none"`` declares all pixels valid.
 
     Raises:
@@ -150,7 +150,7 @@ class Raster:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name by which messages call it."""
         return self.paths[0] if len(self.paths) == 1 else f"{Path(self.paths[0]).name} … {Path(self.paths[-1]).name}"
 
     @property
@@ -177,7 +177,7 @@ class Raster:
         """Read a window.
 
         Returns:
-            Pixels ``(C, h, w)`` in DN, 0 where invalid; validity ``(1 or C, h, w)``, None where all are valid.
+            The pixels ``(C, h, w)`` in DN, 0 where invalid; the validity ``(1 or C, h, w)``, None where all are valid.
 
         Raises:
             InputError: The file is damaged there.

@@ -19,10 +19,10 @@ GENERIC_GAIN = 0.30
 
 @dataclass(frozen=True)
 class BandOptics:
-    """What is known of one band of a sensor.
+    """Holds what is known of one band of a sensor.
 
     Args:
-        name: What people call it.
+        name: The name that people call it by.
         wavelength: Its centre in nanometres; None where unknown.
         gain: Its MTF at the Nyquist frequency of MS, 0 to 1.
     """
@@ -34,7 +34,7 @@ class BandOptics:
 
 @dataclass(frozen=True, kw_only=True)
 class Sensor:
-    """A sensor of the table.
+    """Describes a sensor of the table.
 
     Args:
         id: Its name in options.
@@ -104,7 +104,7 @@ def find_sensor(name: str | None, rasters: Iterable[Raster]) -> tuple[Sensor, st
     """Find the sensor asked for, or the one that tags and names speak of.
 
     Returns:
-        The sensor, and what named it.
+        The sensor, and the tag, name or option that named it.
 
     Raises:
         UsageError: There is no such sensor.

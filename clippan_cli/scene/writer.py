@@ -31,14 +31,14 @@ _PREDICTABLE = {"DEFLATE", "LZW", "ZSTD"}
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How the output is stored.
+    """Says how the output is stored.
 
     Args:
-        driver: ``"GTiff"`` or ``"COG"``.
-        dtype: NumPy's name of the pixel type.
+        driver: The driver: ``"GTiff"`` or ``"COG"``.
+        dtype: The pixel type, by NumPy's name.
         nodata: The value of pixels without data; None for none.
         mask: Whether validity goes into an internal mask.
-        options: GDAL's creation options, keys in upper case.
+        options: The creation options of GDAL, keys in upper case.
         overviews: Whether overviews are built.
         threads: The number of codec threads.
     """
@@ -58,7 +58,7 @@ class Format:
         return int(bits) if bits.isdecimal() else None
 
     def holds(self, value: float) -> bool:
-        """Return whether a pixel can hold the value."""
+        """Tell whether a pixel can hold the value."""
         if np.issubdtype(np.dtype(self.dtype), np.integer):
             limits = np.iinfo(self.dtype)
             highest = limits.max if self.bits is None else 2**self.bits - 1
@@ -68,10 +68,10 @@ class Format:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What goes with the pixels.
+    """Holds what goes with the pixels.
 
     Args:
-        grid: Where they lie.
+        grid: The grid on which they lie.
         bands: The names, colours, units, scales and tags of the bands.
         tags: The metadata of the dataset.
         rpc: PAN's sensor model on this grid; None for none.
@@ -84,15 +84,15 @@ class Meaning:
 
 
 class Writer:
-    """One output file under its working name.
+    """Writes one output file under its working name.
 
     Rows are written in sessions; a session ends with the file closed and sound on disk, so that another process can
     continue after the last one. The bytes do not depend on how the work was divided into sessions.
 
     Args:
         path: The final name.
-        form: How the pixels are stored.
-        meaning: What goes with them.
+        form: The form in which the pixels are stored.
+        meaning: The metadata that goes with them.
     """
 
     def __init__(self, path: Path, form: Format, meaning: Meaning) -> None:
@@ -103,10 +103,10 @@ class Writer:
         self._last: tuple[Box, NDArray[Any]] | None = None
 
     def create(self, tags: dict[str, str] | None = None) -> None:
-        """Begin the file: all its metadata, no pixels.
+        """Begin the file with all its metadata and no pixels.
 
         Args:
-            tags: Metadata of the dataset, instead of what the meaning has by these names.
+            tags: The metadata of the dataset, instead of what the meaning has by these names.
 
         Raises:
             OutputError: The file cannot be created, or GDAL does not take an option.

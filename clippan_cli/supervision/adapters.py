@@ -13,7 +13,7 @@ _BLENDS = {"image": 0.2, "text": 0.5}
 
 
 class Adapter(nn.Module):
-    """An adapter: ``f`` to ``normalise((1 - blend)·f + blend·W₂ relu(W₁ f))``; the last layer has no activation.
+    """Turns ``f`` into ``normalise((1 - blend)·f + blend·W₂ relu(W₁ f))``; the last layer has no activation.
 
     Args:
         width: The length of a vector; with 512 there are 131,072 weights.
@@ -47,7 +47,7 @@ class FusionAdapter(nn.Module):
 
 
 class Adapters(nn.Module):
-    """Six adapters, one for the images and one for the text of each type, and the two of fusion.
+    """Holds six adapters, one for the images and one for the text of each type, and the two of fusion.
 
     Args:
         width: The length of a vector.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from clippan_cli.errors import ModelError, UsageError
 
 Config = dict[str, Any]
-"""What open_clip says of an architecture, or of a tag, as its JSON has it."""
+"""The configuration of an architecture, or of a tag, as open_clip's JSON has it."""
 
 UNTRAINED = "none"
 """The name of weights that nobody trained: for trials only."""
@@ -32,14 +32,14 @@ _KEPT_ALIVE: list[torch.library.Library] = []
 
 
 class Encoder(nn.Module):
-    """A frozen CLIP. Gradients flow through it to the image, never into it.
+    """Holds a frozen CLIP. Gradients flow through it to the image, never into it.
 
     Args:
-        clip: An architecture of open_clip, such as ``ViT-B-32-quickgelu``, or a JSON file with a configuration.
-        weights: ``"none"`` for untrained ones, a tag such as ``"openai"``, or a file.
+        clip: The architecture's name in open_clip, such as ``ViT-B-32-quickgelu``, or a JSON file with a configuration.
+        weights: The weights: ``"none"`` for untrained ones, a tag such as ``"openai"``, or a file.
         download: Whether the weights of a tag may be fetched.
         config: The configuration, if it is known already; then ``clip`` is only a name.
-        precision: ``"fp32"``, or ``"bf16"``, which is half the work.
+        precision: The precision: ``"fp32"``, or ``"bf16"``, which is half the work.
 
     Raises:
         UsageError: There is no such architecture, tag or precision.
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
             x: The images ``(B, 3, side, side)``, from 0 to 1.
 
         Returns:
-            Vectors ``(B, D)`` of length 1.
+            The vectors ``(B, D)`` of length 1.
         """
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             vectors = self.clip.encode_image((x - self.mean) / self.deviation)
@@ -163,7 +163,7 @@ def statistics(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float,
 
     Args:
         name: The architecture's name.
-        weights: A tag, or anything else: then the images are those that the architecture is usually trained on.
+        weights: The tag, or anything else: then the images are those that the architecture is usually trained on.
     """
     library = _open_clip()
     tags = (weights, *library.list_pretrained_tags_by_model(name))
@@ -267,7 +267,7 @@ def _load(clip: Any, path: Path) -> None:
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether it is TorchScript, which holds more than weights."""
+    """Tell whether it is TorchScript, which holds more than weights."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as file:

@@ -35,8 +35,8 @@ def scene_loss(
         images: The vectors of images, ``(M, D)`` of length 1.
         scenes: The index of the place that each shows, ``(M,)``.
         temperature: The paper's τ_i.
-        alike: ``(M, M)``, True where two images overlap though they are not of one place: neither positive nor
-            negative.
+        alike: The mask ``(M, M)``, True where two images overlap though they are not of one place: neither positive
+            nor negative.
     """
     alone = torch.eye(len(images), dtype=torch.bool, device=images.device)
     positive = (scenes[:, None] == scenes[None, :]) & ~alone
@@ -63,7 +63,7 @@ def directional_loss(fused: Tensor, sources: Tensor, directions: Tensor) -> Tens
         directions: The steps from the text of each source to that of HRMS, ``(S, D)``.
 
     Returns:
-        1 - cosine, a mean over the sources, ``(B,)``; 0 to 2.
+        The mean of 1 - cosine over the sources, ``(B,)``; 0 to 2.
     """
     step = fused[None] - sources
     length = step.norm(dim=-1)

@@ -24,14 +24,14 @@ _WIDTH, _GROUPS = 32, 8
 
 
 class Projector(nn.Module):
-    """A fixed linear map, and with ``conv`` a small network added to it that begins at zero.
+    """Applies a fixed linear map, and with ``conv`` a small network added to it that begins at zero.
 
     One projector serves MS and HRMS: two could please the directional loss by themselves.
 
     Args:
-        kind: One of :data:`INPUTS`.
+        kind: The way to make three channels, one of :data:`INPUTS`.
         matrix: The linear part, ``(3, C)``.
-        offset: What is added to it, ``(3,)``.
+        offset: The values added to it, ``(3,)``.
     """
 
     matrix: Tensor
@@ -58,7 +58,7 @@ def linear_map(
     """Return the fixed part: matrix ``(3, C)`` and offset ``(3,)``.
 
     Args:
-        kind: One of :data:`INPUTS`; ``conv`` begins at RGB where the bands are known, else at PCA.
+        kind: The way, one of :data:`INPUTS`; ``conv`` begins at RGB where the bands are known, else at PCA.
         wavelengths: The wavelength of each band in nanometres; None where unknown: then the usual order is assumed.
         mean: The mean of the bands, ``(C,)``.
         covariance: The covariance of the bands, ``(C, C)``.

@@ -14,7 +14,7 @@ DEFAULT = "wald"
 
 @dataclass(frozen=True)
 class Prompts:
-    """One text for each type.
+    """Holds one text for each type.
 
     Args:
         name: The name of the wording of ``hrms``.
@@ -41,7 +41,7 @@ def read_prompts(name: str = DEFAULT, file: str | Path | None = None) -> Prompts
 
     Args:
         name: The name of the text for HRMS.
-        file: A TOML file like the package's own, from which what it lacks is taken.
+        file: The TOML file, like the package's own, from which what it lacks is taken.
 
     Raises:
         UsageError: There is no such wording, or the file cannot be used.

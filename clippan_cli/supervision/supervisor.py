@@ -24,7 +24,7 @@ MS, PAN, HRMS, DISTORTED = range(4)
 
 
 class Supervisor(nn.Module):
-    """CLIP, projector and adapters. Its state is that of the latter two; CLIP moves between devices by itself.
+    """Joins CLIP, projector and adapters. Its state is that of the latter two; CLIP moves between devices by itself.
 
     Args:
         encoder: The frozen CLIP.
