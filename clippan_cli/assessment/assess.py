@@ -85,10 +85,10 @@ def assess(
         open_scene(SceneFiles(Path(pan).stem, tuple(ms), pan), how, machine, hears) as scene,
         open_work(scene, hrms, options, hears, stop or Event()) as work,
     ):
-        return _assessed(work, began)
+        return _judge_all(work, began)
 
 
-def _assessed(work: Work, began: float) -> Assessment:
+def _judge_all(work: Work, began: float) -> Assessment:
     """Judge at full resolution, one scale down, or both; draw and write what was asked for."""
     options, hears = work.options, work.hears
     full = None if options.reduced else judge_full(work)

@@ -78,14 +78,14 @@ def open_work(scene: Scene, hrms: str | None, options: AssessOptions, hears: Lis
     bands = chosen_bands(options.bands, scene.pair.ms)
     with ExitStack() as stack:
 
-        def opened(path: str | None, what: str) -> Image | None:
+        def open_checked(path: str | None, what: str) -> Image | None:
             if path is None:
                 return None
             raster, area = open_image(stack, path, what, scene.pair, bands=bands, src_nodata=options.scene.src_nodata)
             check_unit(raster, what, area, scene.pair, samples=scene.known.samples, bands=bands)
             return Image(raster, area)
 
-        image, reference = opened(hrms, "the image"), opened(options.reference, "the reference")
+        image, reference = open_checked(hrms, "the image"), open_checked(options.reference, "the reference")
         if image is not None and reference is not None and reference.area != image.area:
             raise InputError(
                 f"the reference covers {_extent(reference.area)} of PAN's grid, the image {_extent(image.area)}",
