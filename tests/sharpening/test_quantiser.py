@@ -20,7 +20,8 @@ SHAPE = (3, 4, 5)
 def pixels(most: float) -> st.SearchStrategy[NDArray[np.float32]]:
     """Images whose values often lie at an edge or between two integers."""
     edges = [0.0, 0.49, 0.5, 1.5, 2.5, 254.6, 255.5, 65534.5, 65536.0, -0.5, -0.51, -32768.5]
-    values = st.floats(-most, most, width=32) | st.sampled_from([edge for edge in edges if abs(edge) <= most])
+    near = [float(np.float32(edge)) for edge in edges if abs(edge) <= most]
+    values = st.floats(-most, most, width=32) | st.sampled_from(near)
     return arrays.arrays(np.float32, SHAPE, elements=values)
 
 
