@@ -57,9 +57,6 @@ UNTYPED = {
 }
 """Files on the edge to JSON and TOML, which may say ``dict[str, Any]``."""
 
-LISTS = {"RawTile", "_Axis"}
-"""NamedTuples of plain values that may have more than five: they are made by name, and read as rows."""
-
 MOST_LINES = 400
 MOST_POSITIONAL = 5
 
@@ -180,7 +177,7 @@ def _fields(module: Module) -> Iterator[tuple[str, int]]:
     """Yield each dataclass and NamedTuple of a module, and how many values it takes by position."""
     name = f"{PACKAGE}.{module.name}"
     for kind in vars(import_module(name)).values():
-        ours = inspect.isclass(kind) and kind.__module__ == name and kind.__name__ not in LISTS
+        ours = inspect.isclass(kind) and kind.__module__ == name
         if ours and (is_dataclass(kind) or issubclass(kind, tuple)):
             parameters = inspect.signature(kind).parameters.values()
             yield kind.__name__, len([each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD])

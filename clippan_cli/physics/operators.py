@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ _WHOLE = 0.999
 _Key = TypeVar("_Key")
 
 
-class _Axis(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class _Axis:
     """Holds all that determines the matrix of one axis."""
 
     kind: Callable[..., Banded]
