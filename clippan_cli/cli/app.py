@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from clippan_cli.base.version import __version__
 from clippan_cli.cli.ablate import ablate
 from clippan_cli.cli.adapt import adapt
 from clippan_cli.cli.assess import assess
@@ -51,6 +50,8 @@ app.add_typer(models, name="models")
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from clippan_cli.base.version import __version__  # looks the package up
+
         typer.echo(f"clippan {__version__}")
         raise typer.Exit
 
