@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clippan_cli.errors import OutputError
@@ -38,3 +41,14 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def replace_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows as CSV, as :func:`replace_file` does.
+
+    Raises:
+        OSError: It cannot be written; nothing is left beside it.
+    """
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    replace_file(path, text.getvalue().encode())

@@ -60,10 +60,15 @@ class Format:
     def holds(self, value: float) -> bool:
         """Tell whether a pixel can hold the value."""
         if np.issubdtype(np.dtype(self.dtype), np.integer):
-            limits = np.iinfo(self.dtype)
-            highest = limits.max if self.bits is None else 2**self.bits - 1
-            return math.isfinite(value) and value == round(value) and limits.min <= value <= highest
+            lowest, highest = integer_limits(self.dtype, self.bits)
+            return math.isfinite(value) and value == round(value) and lowest <= value <= highest
         return not math.isfinite(value) or abs(value) <= float(np.finfo(self.dtype).max)
+
+
+def integer_limits(dtype: str, bits: int | None) -> tuple[int, int]:
+    """Return the smallest and the largest integer of a pixel type of which so many bits are kept; None for all."""
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max) if bits is None else 2**bits - 1
 
 
 @dataclass(frozen=True)

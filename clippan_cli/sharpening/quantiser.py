@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clippan_cli.scene.writer import integer_limits
+
 
 @dataclass
 class Changes:
@@ -55,7 +57,7 @@ class Quantiser:
         if not np.issubdtype(kind, np.integer):
             out = pixels.astype(kind)
         else:
-            low, high = np.iinfo(kind).min, self._highest(kind)
+            low, high = integer_limits(self.dtype, self.bits)
             lowest, highest = (float(edge) for edge in torch.from_numpy(pixels).aminmax())
             if lowest < low - 0.5 or highest > high + 0.5:
                 outside = (pixels < low - 0.5) | (pixels > high + 0.5)
@@ -77,14 +79,11 @@ class Quantiser:
             np.copyto(out, kind.type(0 if self.nodata is None else self.nodata), where=~valid)
         return out
 
-    def _highest(self, kind: np.dtype[Any]) -> int:
-        """Return the largest integer that is kept."""
-        return int(np.iinfo(kind).max) if self.bits is None else 2**self.bits - 1
-
     def _beside(self, kind: np.dtype[Any]) -> Any:
         """Return the value next to nodata, towards the inside of the type's range."""
         assert self.nodata is not None
         value = kind.type(self.nodata)
         if np.issubdtype(kind, np.integer):
-            return kind.type(int(value) + (1 if int(value) < self._highest(kind) else -1))
+            _, high = integer_limits(self.dtype, self.bits)
+            return kind.type(int(value) + (1 if int(value) < high else -1))
         return np.nextafter(value, kind.type(0) if value != 0 else kind.type(1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +10,7 @@ from threading import Event
 
 import torch
 
-from clippan_cli.base.files import replace_file
+from clippan_cli.base.files import replace_table
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.errors import OutputError, UsageError
@@ -254,9 +252,7 @@ def _write(path: Path, rows: Sequence[Row]) -> None:
         ["variant", *(column for index in INDICES for column in (index, f"{index}_sd"))],
         *([row.variant, *(part[i] for i in INDICES for part in (row.means, row.spread))] for row in rows),
     ]
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(lines)
     try:
-        replace_file(path, text.getvalue().encode())
+        replace_table(path, lines)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}", "free some space") from error

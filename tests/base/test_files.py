@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clippan_cli.base.files import check_parent, replace_file
+from clippan_cli.base.files import check_parent, replace_file, replace_table
 from clippan_cli.errors import OutputError
 
 
@@ -73,3 +74,10 @@ def test_parents_that_do_not_take_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OutputError, match="is not writable"):
         check_parent(tmp_path / "hrms.tif")
+
+
+def test_a_table_is_replaced_whole(tmp_path: Path) -> None:
+    replace_table(tmp_path / "t.csv", [["variant", "hqnr"], ["a, b", 0.5]])
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["variant", "hqnr"], ["a, b", "0.5"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]

@@ -132,7 +132,7 @@ def test_a_table_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ablating, "replace_file", full)
+    monkeypatch.setattr(ablating, "replace_table", full)
     with pytest.raises(OutputError, match=r"cannot write .*ablation.csv: No space left on device"):
         ablating._write(tmp_path / "ablation.csv", [])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import io
 import math
 import os
 import time
@@ -16,7 +15,7 @@ from typing import Generic
 import torch
 from torch import nn
 
-from clippan_cli.base.files import replace_file
+from clippan_cli.base.files import replace_table
 from clippan_cli.base.identity import Key, check_same
 from clippan_cli.base.listener import Listener
 from clippan_cli.base.memory import Memory
@@ -300,12 +299,10 @@ def _trim(log: Path, columns: Sequence[str], done: int) -> None:
     Raises:
         OutputError: It cannot be written; it is as it was.
     """
-    text = io.StringIO(newline="")
     rows = csv.reader(log.read_text(errors="replace").splitlines() if log.is_file() else [])
     # A full disk leaves half a row.
     kept = [row for row in rows if len(row) == len(columns) and row[-1] and row[0].isdecimal() and int(row[0]) <= done]
-    csv.writer(text).writerows([columns, *kept])
     try:
-        replace_file(log, text.getvalue().encode())
+        replace_table(log, [columns, *kept])
     except OSError as error:
         raise OutputError(f"cannot write {log}: {error.strerror}", "free some space; `resume` continues") from error

@@ -643,7 +643,7 @@ def test_a_full_disk_on_resuming_keeps_the_log(tmp_path: Path, monkeypatch: pyte
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(loops, "replace_file", full)
+    monkeypatch.setattr(loops, "replace_table", full)
     with pytest.raises(OutputError, match=r"training\.csv: No space"):
         fit(tmp_path / "m").run(True)
     assert (tmp_path / "m" / loops.LOG).read_text() == before
