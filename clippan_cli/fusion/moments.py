@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clippan_cli.base.geometry import Box
-from clippan_cli.physics.operators import Operators, blur, curvature, octaves
+from clippan_cli.physics.operators import Operators, blur, octaves
 from clippan_cli.physics.pixels import Pixels, Validity
 
 
@@ -100,9 +100,8 @@ def tile_moments(
     Features, all on MS's grid: ``ms``; ``ms_low``, MS seen through its own MTF once more; ``pan_low``, PAN through
     each band's MTF; ``pan_simulated``, PAN as its own sensor would see it at MS's resolution; ``lifted`` and
     ``lifted_one``, the adjoint of upsampling applied to PAN and to 1, which give the moments of upsampled bands
-    with PAN at PAN's resolution without upsampling any; of ``ms``, of ``pan`` and of PAN's curvature (``curve``), both
-    through each band's MTF, the finest octave (``ms_top``, ``pan_top``, ``curve_top``), and of the first two the one
-    below it (``ms_mid``, ``pan_mid``).
+    with PAN at PAN's resolution without upsampling any; of ``ms`` and of ``pan_low`` the finest octave (``ms_top``,
+    ``pan_top``) and the one below it (``ms_mid``, ``pan_mid``).
 
     Args:
         features: The names of what is gathered.
@@ -145,12 +144,6 @@ class _Seen:
     def pan_octaves(self) -> tuple[Tensor, Tensor]:
         return octaves(self.pan_low, self.operators.ms_box, self.usable)
 
-    @cached_property
-    def curve_octaves(self) -> tuple[Tensor, Tensor]:
-        pan = self.pan
-        bent = curvature(pan.values[None], self.operators.pan_box, pan.valid[None])[0]
-        return octaves(self.operators.pan_down(bent), self.operators.ms_box, self.usable)
-
 
 _FEATURES: dict[str, Callable[[_Seen], Tensor]] = {
     "ms": lambda seen: seen.ms,
@@ -163,7 +156,6 @@ _FEATURES: dict[str, Callable[[_Seen], Tensor]] = {
     "ms_mid": lambda seen: seen.ms_octaves[1],
     "pan_top": lambda seen: seen.pan_octaves[0],
     "pan_mid": lambda seen: seen.pan_octaves[1],
-    "curve_top": lambda seen: seen.curve_octaves[0],
 }
 
 

@@ -16,6 +16,7 @@ class SceneOptions:
         register: The shift of MS: ``"auto"``, ``"off"``, or (row, col) in MS pixels.
         sensor: The sensor's id; None to recognise it.
         mtf_gain: One MTF gain for all bands, instead of the sensor's.
+        stated_optics: Whether to believe the stated MTF gains alone, and to measure none.
         src_nodata: The nodata value of the inputs, ``"none"`` for all valid, None to believe the files.
         warp: Whether to reproject an MS raster in another CRS.
         config: GDAL's configuration options.
@@ -35,6 +36,9 @@ class SceneOptions:
         least=0.01,
         most=0.99,
         variable=True,
+    )
+    stated_optics: bool = option(
+        False, "Believes the stated MTF gains alone, and does not measure the optics.", variable=True
     )
     src_nodata: Nodata = option(
         None,

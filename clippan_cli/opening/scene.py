@@ -69,7 +69,7 @@ def open_scene(files: SceneFiles, options: SceneOptions, machine: Machine, hears
         pair = stack.enter_context(open_files(files, options))
         for text in pair.warnings:
             hears.warn(text)
-        known = survey(pair, options.register, machine.workers)
+        known = survey(pair, options.register, machine.workers, blind=not options.stated_optics)
         for text in known.notes:
             hears.say(text)
         found = _remarks(pair, known)

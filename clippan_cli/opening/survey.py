@@ -1,4 +1,4 @@
-"""All that must be known of a scene before its statistics: samples, scale, saturation, registration."""
+"""All that must be known of a scene before its statistics: samples, scale, saturation, registration, optics."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from clippan_cli.base.geometry import Box, Span
 from clippan_cli.base.values import Register
 from clippan_cli.errors import InputError
 from clippan_cli.opening.window import read_window
+from clippan_cli.physics.optics import Optics, believe, measure_optics
 from clippan_cli.physics.pixels import Window
 from clippan_cli.physics.registration import SEARCH, Registration, Shift, measure_shift
 from clippan_cli.physics.sampling import Sampling
@@ -42,7 +43,9 @@ class Survey:
         scale: The DN of one scene unit, a power of two.
         saturation: The values of MS and PAN in scene units at which pixels are saturated; infinite where none are.
         measured: The residual shift; None where it was not measured.
-        sampling: The place of the MS bands once the shift is corrected.
+        optics: The optics that the pixels show; None where they were not measured.
+        stated: The place of the MS bands once the shift is corrected, and the optics that are stated.
+        sampling: The same with the optics that are believed.
         notes: The words that say what was measured and done.
     """
 
@@ -50,17 +53,20 @@ class Survey:
     scale: float
     saturation: tuple[float, float]
     measured: Registration | None
+    optics: Optics | None
+    stated: Sampling
     sampling: Sampling
     notes: tuple[str, ...]
 
 
-def survey(pair: Pair, register: Register, workers: int) -> Survey:
-    """Read a few windows; find the scale and the residual shift.
+def survey(pair: Pair, register: Register, workers: int, *, blind: bool = True) -> Survey:
+    """Read a few windows; find the scale, the residual shift and the optics.
 
     Args:
         pair: The scene.
         register: ``"auto"``, ``"off"``, or a shift (row, col) in MS pixels.
         workers: The number of threads.
+        blind: Whether to measure the optics, and not to believe the stated ones alone.
 
     Raises:
         InputError: There is no valid pixel.
@@ -80,13 +86,18 @@ def survey(pair: Pair, register: Register, workers: int) -> Survey:
     samples = tuple(window.divided(scale) for window in raw)
     measured = measure_shift(samples, pair.sampling, workers) if register != "off" else None
     shifts, notes = _decide(measured, register, pair)
+    stated = pair.sampling.shifted(shifts)
+    optics = measure_optics(samples, stated, workers) if blind else None
+    believed = believe(stated, optics)
     return Survey(
         samples=samples,
         scale=scale,
         saturation=(saturation[0], saturation[1]),
         measured=measured,
-        sampling=pair.sampling.shifted(shifts),
-        notes=tuple(notes),
+        optics=optics,
+        stated=stated,
+        sampling=believed,
+        notes=(*notes, _tell_optics(stated, optics, believed)),
     )
 
 
@@ -118,6 +129,16 @@ def _decide(
     if farthest > 0.1:
         notes.append(f"bands differ by up to {farthest:.2f} MS px; each is placed by itself")
     return shifts, notes
+
+
+def _tell_optics(stated: Sampling, optics: Optics | None, believed: Sampling) -> str:
+    """Say which MTF gains were measured and are used."""
+    told, used = (sum(gains) / len(gains) for gains in (stated.gains, believed.gains))
+    if optics is None:
+        return f"MTF gain {told:.2f} as stated"
+    return (
+        f"MTF gain {optics.gain:.2f} ± {optics.gain * optics.error:.2f} measured, {told:.2f} stated; {used:.2f} is used"
+    )
 
 
 def _rounded(shift: Shift) -> Shift:

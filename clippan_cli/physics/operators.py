@@ -26,7 +26,6 @@ OCTAVE_REACH = 7
 """The pixels that :func:`octaves` looks to each side."""
 
 _OCTAVES = (0.8, 1.6)
-_CURVATURE = 0.8
 _FILL_PASSES = 3
 _WHOLE = 0.999
 
@@ -218,12 +217,6 @@ def octaves(x: Tensor, box: Box, valid: Validity = EVERYWHERE) -> tuple[Tensor, 
     """Return the finest octave of ``(N, h, w)`` and the one below it, from valid pixels ``(1, h, w)`` only."""
     fine = _gaussian(x, _OCTAVES[0], box, valid)
     return x - fine, fine - _gaussian(x, _OCTAVES[1], box, valid)
-
-
-def curvature(x: Tensor, box: Box, valid: Validity = EVERYWHERE) -> Tensor:
-    """Return the Laplacian of ``(N, H, W)``, smoothed a little; 0 where invalid."""
-    bend = (_gaussian(x, _CURVATURE, box, valid) - x) * (2 / _CURVATURE**2)
-    return valid.keep(bend)
 
 
 def _gaussian(x: Tensor, sigma: float, box: Box, valid: Validity = EVERYWHERE) -> Tensor:

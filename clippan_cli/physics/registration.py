@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from clippan_cli.physics.operators import Operators, fill_invalid
+from clippan_cli.physics.details import Details
 from clippan_cli.physics.pixels import Window
 from clippan_cli.physics.sampling import Sampling
 
 SEARCH = 4
 """The MS pixels that are searched to each side."""
 
-_HIGH_PASS_SIGMA = 2.0
 _ITERATIONS = 6
 _STEP = 0.25
 _LEAST_CORRELATION = 0.3
@@ -76,10 +74,10 @@ def measure_shift(samples: Sequence[Window], sampling: Sampling, workers: int = 
         workers: The number of windows worked on at once.
     """
     windows = [
-        window for window in (_Details(sample, sampling) for sample in samples) if window.pixels >= _LEAST_PIXELS
+        window for window in (_Registering(sample, sampling) for sample in samples) if window.pixels >= _LEAST_PIXELS
     ]
     with ThreadPoolExecutor(workers) as pool:
-        found = [shifts for shifts in pool.map(_Details.shifts, windows) if shifts is not None]
+        found = [shifts for shifts in pool.map(_Registering.shifts, windows) if shifts is not None]
     bands = len(sampling.gains)
     single = [[shifts[1 + band] for shifts in found] for band in range(bands)]
     return Registration(
@@ -90,44 +88,27 @@ def measure_shift(samples: Sequence[Window], sampling: Sampling, workers: int = 
 _Vote = tuple[float, float, float]
 
 
-class _Details:
-    """Measures one sample, with the details of its bands at hand."""
+class _Registering:
+    """Measures the shift of one sample."""
 
     def __init__(self, sample: Window, sampling: Sampling) -> None:
-        self._sample, self._sampling = sample, sampling
-        self._operators = Operators(sampling, sample.pan_box, sample.ms_box)
-        pan_valid = sample.pan.valid.of(sample.pan.values)
-        valid = sample.ms.valid.of(sample.ms.values).all(0) & self._operators.sees_only(pan_valid[None])[0]
-        reach = int(3 * _HIGH_PASS_SIGMA)
-        self._valid = valid
-        self._mask = F.max_pool2d((~valid)[None].float(), 2 * reach + 1, 1, reach)[0] == 0
-        edge = SEARCH + 1
-        self._mask[:edge] = self._mask[-edge:] = False
-        self._mask[:, :edge] = self._mask[:, -edge:] = False
-        self.pixels = int(self._mask.sum())
-        self._details = self._detail(fill_invalid(sample.ms.values, sample.ms.valid.of(sample.ms.values), 2))
-        self._chosen = self._details[:, self._mask].double()
+        self._details = Details(sample, sampling, SEARCH + 1)
+        self._gain = (sum(sampling.gains) / len(sampling.gains),)
+        self._chosen = self._details.chosen(self._details.ms)
 
-    def _detail(self, x: Tensor) -> Tensor:
-        """Return what a wide Gaussian removes, over the valid pixels."""
-        known = self._valid.to(x.dtype).expand_as(x)
-        weight = _blur(known).clamp(min=1e-6)
-        return x - _blur(torch.where(self._valid, x, 0)) / weight
+    @property
+    def pixels(self) -> int:
+        """The number of MS pixels that count."""
+        return self._details.pixels
 
-    def _pan_detail(self, shift: tuple[float, float]) -> Tensor:
-        """Return PAN's details as MS would see them if its content lay ``shift`` MS pixels further on: ``(h, w)``."""
-        centre, ratio = self._sampling.centre, self._sampling.ratio
-        phase = (centre[0] + ratio[0] * shift[0], centre[1] + ratio[1] * shift[1])
-        gain = sum(self._sampling.gains) / len(self._sampling.gains)
-        moved = Sampling.uniform(ratio, phase, (gain,))
-        operators = Operators(moved, self._sample.pan_box, self._sample.ms_box)
-        pan = self._sample.pan
-        return self._detail(operators.pan_down(pan.valid.keep(pan.values)))[0]
+    def _pan(self, row: float, col: float) -> Tensor:
+        """Return PAN's details as MS would see them if its content lay further on, by MS pixels: ``(h, w)``."""
+        return self._details.pan(self._gain, (row, col))[0]
 
     def _coarse(self) -> tuple[float, float]:
         """Find the shift in whole MS pixels, by the summed squared cross-correlation of all bands."""
-        pan = self._pan_detail((0.0, 0.0)) * self._mask
-        details = self._details * self._mask
+        pan = self._pan(0.0, 0.0) * self._details.mask
+        details = self._details.ms * self._details.mask
         spectrum = torch.fft.rfft2(details) * torch.fft.rfft2(pan).conj()
         norm = details.flatten(1).norm(dim=1) * pan.norm()
         correlation = torch.fft.irfft2(spectrum, s=pan.shape) / norm.clamp(min=1e-12)[:, None, None]
@@ -159,10 +140,10 @@ class _Details:
 
     def _linearise(self, row: float, col: float) -> _Linearised:
         """Return PAN's details around a shift: themselves and their slopes."""
-        down = self._pan_detail((row + _STEP, col)) - self._pan_detail((row - _STEP, col))
-        right = self._pan_detail((row, col + _STEP)) - self._pan_detail((row, col - _STEP))
-        planes = (self._pan_detail((row, col)), down / (2 * _STEP), right / (2 * _STEP))
-        return _Linearised(*(plane[self._mask].double() for plane in planes))
+        down = self._pan(row + _STEP, col) - self._pan(row - _STEP, col)
+        right = self._pan(row, col + _STEP) - self._pan(row, col - _STEP)
+        planes = torch.stack([self._pan(row, col), down / (2 * _STEP), right / (2 * _STEP)])
+        return _Linearised(*self._details.chosen(planes))
 
 
 class _Linearised(NamedTuple):
@@ -193,15 +174,6 @@ class _Linearised(NamedTuple):
         match = float((self.pan @ detail) / (self.pan.norm() * detail.norm()).clamp(min=1e-30))
         scale = gain if abs(gain) > 1e-12 else 1e-12
         return (row / scale, col / scale), abs(match)
-
-
-def _blur(x: Tensor) -> Tensor:
-    """Blur ``(C, h, w)`` by a Gaussian, zero beyond the edges."""
-    reach = int(3 * _HIGH_PASS_SIGMA)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=x.dtype) / _HIGH_PASS_SIGMA) ** 2)
-    taps = taps / taps.sum()
-    x = F.conv2d(x[:, None], taps.view(1, 1, -1, 1), padding=(reach, 0))
-    return F.conv2d(x, taps.view(1, 1, 1, -1), padding=(0, reach))[:, 0]
 
 
 def _vote(votes: Sequence[_Vote]) -> Shift | None:

@@ -33,6 +33,8 @@ class Sampling:
         gains: Each band's MTF gain at the MS Nyquist frequency.
         pan_gain: PAN's MTF gain at its own Nyquist frequency.
         nominal: The phase that the georeference states; footprints follow it, whatever was measured.
+        softness: How much softer than PAN the bands of a perfect product are: half the variance, in PAN pixels², of the
+            Gaussian that makes PAN as soft; negative where they are sharper.
     """
 
     ratio: tuple[float, float]
@@ -40,6 +42,7 @@ class Sampling:
     gains: tuple[float, ...]
     pan_gain: float
     nominal: tuple[float, float]
+    softness: float = 0.0
 
     @classmethod
     def uniform(
@@ -80,7 +83,7 @@ class Sampling:
     def common(self) -> Sampling:
         """The sampling of one band that stands for all."""
         gain = sum(self.gains) / len(self.gains)
-        return Sampling.uniform(self.ratio, self.centre, (gain,), self.pan_gain)
+        return replace(Sampling.uniform(self.ratio, self.centre, (gain,), self.pan_gain), softness=self.softness)
 
     @property
     def up_reach(self) -> int:

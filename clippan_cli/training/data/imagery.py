@@ -16,10 +16,10 @@ from torch import Tensor
 from clippan_cli.base.geometry import Box
 from clippan_cli.base.listener import Listener
 from clippan_cli.errors import ClippanError, InputError
-from clippan_cli.fusion.traits import measured_softness, stated_softness
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.scene import Scene
 from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.optics import believe_pixels, expected_softness
 from clippan_cli.physics.pixels import Pixels, Validity
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.find import WANTED, find_all
@@ -111,7 +111,7 @@ def _read_pair(name: str, scene: Scene) -> Source:
     seen = operators.sees_only(window.pan.valid.of(window.pan.values)[None])[0]
     valid = Validity(seen) & window.ms.valid.joint()
     ms, pan = window.ms.values, operators.down(window.pan.values[None])[0]
-    softness = measured_softness(ms, pan, valid, stated_softness(known.sampling))
+    softness = expected_softness(believe_pixels(known.stated, known.optics))
     return _make_source(name, Pixels(ms, valid), pan, softness)
 
 

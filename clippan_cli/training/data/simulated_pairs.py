@@ -13,7 +13,8 @@ from torch import Tensor
 from clippan_cli.base.geometry import Box, trim
 from clippan_cli.errors import InputError
 from clippan_cli.fusion.traits import as_context, from_pixels, stack_features
-from clippan_cli.physics.operators import Operators, curvature
+from clippan_cli.physics.operators import Operators
+from clippan_cli.physics.optics import STATED_ERROR, combine, expected_softness
 from clippan_cli.physics.pixels import EVERYWHERE, Validity
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import degrade
@@ -28,13 +29,14 @@ SIDE = max(RATIOS.values())
 
 _RATIO_SHARES = (0.25, 0.1, 0.5, 0.15)
 _BANDS = (3, 4, 4, 4, 6, 8)
+_LOG_GAINS = (math.log(0.03), math.log(0.8))
 _GAINS = (0.2, 0.25, 0.3, 0.3, 0.35, 0.4, 0.55)
 _LEAST_ZOOM, _MOST_ZOOM = 1.2, 2.6
 _SHRINK = 0.05
 _TRUTH_GAINS = (0.03, 0.85)
 _PAN_GAINS = (0.05, 0.22)
 _MOST_FOCUS, _FOCUS_REACH = 0.8, 8
-_TOLD_ERROR = 0.05
+_SEEN_ERROR, _BAND_ERROR = 0.06, 0.06
 _TRIES = 100
 
 
@@ -81,11 +83,26 @@ def make_batch(groups: Sequence[Group], size: int, draw: Draw, bands: int | None
     truth, pan = torch.stack([each[0] for each in drawn]), torch.stack([each[1] for each in drawn])
     softness = torch.tensor([each[2] for each in drawn])
     truth, pan = _vary_brightness(truth, pan, draw)
-    phase, gain = _draw_phase(ratio, draw), _GAINS[draw.below(len(_GAINS))]
+    phase, stated = _draw_phase(ratio, draw), _GAINS[draw.below(len(_GAINS))]
+    gain = (math.log(stated) + STATED_ERROR * draw.normal(size)).clamp(*_LOG_GAINS)
     ms = _see_ms(truth, ratio, phase, gain, draw)
     pan = _add_noise(pan, 10 ** draw.uniform(-3.2, -2.0), draw)
-    sampling = Sampling.uniform((ratio, ratio), phase, (gain,) * (size * bands))
+    gain, softness = _see_optics(stated, gain, softness, ratio, draw)
+    sampling = Sampling.uniform((ratio, ratio), phase, tuple(gain.exp().repeat_interleave(bands).tolist()))
     return _describe(ms, pan, truth, sampling, softness)
+
+
+def _see_optics(stated: float, gain: Tensor, softness: Tensor, ratio: float, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Return what is believed of optics whose logarithmic gains, and softness, are known: ``(B,)`` each.
+
+    What is stated errs, what pixels show is both together, and the network must live with what follows from it.
+    """
+    unit = math.pi**2 / ratio**2
+    expected = expected_softness(Sampling.uniform((ratio, ratio), (0.0, 0.0), (stated,)))
+    seen = gain - softness * unit + _SEEN_ERROR * draw.normal(len(gain))
+    believed = [combine(math.log(stated), value, _SEEN_ERROR, expected, ratio**2) for value in seen.tolist()]
+    told = torch.tensor(believed).clamp(*_LOG_GAINS)
+    return told, (told - seen) / unit
 
 
 def _vary_brightness(truth: Tensor, pan: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -100,9 +117,9 @@ def _describe(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling, softne
     batch, bands = ms.shape[:2]
     whole, small = Box.whole(pan.shape), Box.whole(ms.shape)
     operators = Operators(sampling, whole, small, device=ms.device)
-    one = Operators(sampling.pick(range(batch)), whole, small, device=ms.device)
+    one = Operators(sampling.pick(range(0, batch * bands, bands)), whole, small, device=ms.device)
     low = one.down(pan[:, 0])
-    features = stack_features(ms, low, one.down(curvature(pan[:, 0], whole)), small)
+    features = stack_features(ms, low, small)
     gains = torch.tensor(sampling.gains).view(batch, bands)
     context = as_context(from_pixels(features, gains, softness), one.up(low)[:, None], sampling.ratio[0])
     ms_up = operators.up(ms.flatten(0, 1)).view_as(truth)
@@ -110,12 +127,12 @@ def _describe(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling, softne
 
 
 def _draw_scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor, float]:
-    """Draw truth ``(bands, side, side)``, PAN ``(1, side, side)`` before noise, and the softness that is told."""
+    """Draw truth ``(bands, side, side)``, PAN ``(1, side, side)`` before noise, and the softness of the truth."""
     source, image = _draw_square(groups, side, draw)
     if source.pan is not None:
         truth, pan = image[:-1][:bands], image[-1:]
         truth, change = _refocus(_complete_bands(truth, bands, draw), draw)
-        return _veil(truth, draw), _veil(pan, draw), source.softness + change + _softness_error(draw)
+        return _veil(truth, draw), _veil(pan, draw), source.softness + change
     image = image / image.mean((1, 2), keepdim=True).clamp(min=1e-6)
     image = image[draw.order(len(image))].clamp(min=1e-4) ** draw.uniform(0.7, 1.5)
     ground = _complete_bands(image[:bands], bands, draw)
@@ -126,12 +143,7 @@ def _draw_scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> t
     truth, pan = _sample(ground, gain, side, draw), _sample(pan, pan_gain, side, draw)
     truth, change = _refocus(truth, draw)
     softness = math.log(pan_gain / gain) / math.pi**2 + change
-    return _veil(truth, draw), _veil(pan, draw), softness + _softness_error(draw)
-
-
-def _softness_error(draw: Draw) -> float:
-    """Draw the error of the softness that a network is told: it is that of the estimate on real scenes."""
-    return _TOLD_ERROR * float(draw.normal(1))
+    return _veil(truth, draw), _veil(pan, draw), softness
 
 
 def _sample(ground: Tensor, gain: float, side: int, draw: Draw) -> Tensor:
@@ -169,11 +181,11 @@ def _mix_pan(truth: Tensor, hidden: Tensor, draw: Draw) -> Tensor:
 
 
 def _refocus(x: Tensor, draw: Draw) -> tuple[Tensor, float]:
-    """Return half of all bands as they are, half resampled (softer) or restored (sharper); and how much softer.
+    """Return a third of all bands as they are, others resampled (softer) or restored (sharper); and how much softer.
 
     Each band differs a little. Linear resampling falls off faster than optics do, and restoration inverts such a fall.
     """
-    if draw.chance(0.5):
+    if draw.chance(0.3):
         return x, 0.0
     amount = draw.uniform(-_MOST_FOCUS, _MOST_FOCUS)
     each = (amount + 0.1 * draw.normal(len(x), 1, 1)).clamp(-_MOST_FOCUS, _MOST_FOCUS).to(x)
@@ -194,16 +206,16 @@ def _veil(x: Tensor, draw: Draw) -> Tensor:
     return x + torch.where(veil > 0, veil * x.mean((1, 2), keepdim=True), veil * low)
 
 
-def _see_ms(truth: Tensor, ratio: float, phase: tuple[float, float], gain: float, draw: Draw) -> Tensor:
-    """Return MS: gains and phases a little off what is stated, noise, and steps of grey."""
+def _see_ms(truth: Tensor, ratio: float, phase: tuple[float, float], gain: Tensor, draw: Draw) -> Tensor:
+    """Return MS through optics of logarithmic gains ``(B,)``: bands and phases a little off, noise, steps of grey."""
     batch, bands, *sides = truth.shape
     rows, cols = (int((side - 0.5 - first) / ratio) + 1 for side, first in zip(sides, phase, strict=True))
-    off = 0.05 * draw.normal(batch, bands, 1) + 0.03 * draw.normal(batch, bands, 2) + 0.05 * draw.normal(batch, 1, 1)
-    gains = gain * off.exp()
+    off = _BAND_ERROR * draw.normal(batch, bands, 1) + 0.03 * draw.normal(batch, bands, 2)
+    gains = (gain[:, None, None] + off).exp()
     slip = 0.03 * draw.normal(batch, 1, 2) + 0.02 * draw.normal(batch, bands, 2)
     slip = slip * torch.where(draw.rand(batch, 1, 1) < 0.1, 4.0, 1.0)
     phases = torch.tensor(phase) + ratio * slip
-    ms = degrade(truth, ratio, phases.to(truth), gains.clamp(0.05, 0.8).to(truth), (rows, cols))
+    ms = degrade(truth, ratio, phases.to(truth), gains.clamp(0.02, 0.85).to(truth), (rows, cols))
     return _add_noise(ms, 10 ** draw.uniform(-3.5, -2.0), draw)
 
 
