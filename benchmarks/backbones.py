@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from methods import Scene, mean, parse
 from network import inputs, operations
-from zero_shot import CLASSICAL, truthful
+from optics import CLASSICAL, truthful
 
 from clippan_cli.base.listener import Deaf
 from clippan_cli.fusion.learned import Learned
@@ -90,7 +90,7 @@ def trained(name: str, seconds: float, seed: int, images: list[str], folder: Pat
 def scores(fusion: Learned, pairs: list[tuple[Reduced, list[float]]]) -> tuple[float, float, float, float]:
     """Geometric means of ERGAS and SAM over the best classical, and the worst of each."""
     with torch.inference_mode():
-        rows = [truthful(pair, fusion) for pair, _ in pairs]
+        rows = [truthful(pair, pair.sampling, fusion)[0] for pair, _ in pairs]
     ratios = [[row[i] / best[i] for row, (_, best) in zip(rows, pairs, strict=True)] for i in (0, 1)]
     return mean(ratios[0]), mean(ratios[1]), max(ratios[0]), max(ratios[1])
 
@@ -101,7 +101,7 @@ def anchored(scenes: list[Scene]) -> list[tuple[Reduced, list[float]]]:
     with torch.inference_mode():
         for scene in scenes:
             pair = reduce(scene.ms, scene.pan, scene.sampling)
-            known = [truthful(pair, method(name)) for name in CLASSICAL]
+            known = [truthful(pair, pair.sampling, method(name))[0] for name in CLASSICAL]
             pairs.append((pair, [min(row[i] for row in known) for i in (0, 1)]))
     return pairs
 

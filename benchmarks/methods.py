@@ -47,6 +47,8 @@ class Scene:
     ms: Tensor
     pan: Tensor
     sampling: Sampling
+    stated: Sampling
+    sensor: str
 
 
 def load(folder: Path) -> Scene | None:
@@ -55,12 +57,12 @@ def load(folder: Path) -> Scene | None:
         rasterio.Env(),
         open_pair([str(folder / "ms.tif")], str(folder / "pan.tif")) as pair,
     ):
-        known = survey(pair, "auto", 2)
+        known, sensor = survey(pair, "auto", 2), pair.sensor.title
         ms, ms_valid = pair.ms.read(pair.ms.grid.box)
         pan, pan_valid = pair.pan.read(pair.pan.grid.box)
     if ms_valid is not None or pan_valid is not None or min(ms.shape[1:]) < 96:
         return None
-    return Scene(folder.name, torch.from_numpy(ms), torch.from_numpy(pan[0]), known.sampling)
+    return Scene(folder.name, torch.from_numpy(ms), torch.from_numpy(pan[0]), known.sampling, known.stated, sensor)
 
 
 def whole(image: Tensor) -> Box:

@@ -162,6 +162,7 @@ def _put_together(
         inputs=describe_inputs(scene.inputs, image, reference),
         geometry=scene.geometry,
         sensor=scene.sensor,
+        optics=scene.optics,
         scale=scene.scale,
         warnings=[*scene.warnings, *said],
         blocks=blocks,

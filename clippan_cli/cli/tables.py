@@ -37,6 +37,7 @@ def print_scene(found: Explanation, spell: Callable[[str], str]) -> None:
             _row("", f"{band or '?'}: {shift.row:+.2f}, {shift.col:+.2f} (correlation {shift.correlation:.2f})")
     gains = ", ".join(f"{gain:.3g}" for gain in sensor.mtf_gains)
     _row("sensor", f"{sensor.title} ({sensor.recognised_by}); MTF gains {gains}; PAN {sensor.pan_mtf_gain:.3g}")
+    _row("optics", found.optics.note)
     for warning in found.warnings:
         _row("warning", spell(warning))
     print_plan(found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clippan_cli.opening.scene import Scene
+from clippan_cli.opening.survey import Survey
 from clippan_cli.physics.registration import Shift
 from clippan_cli.scene.raster import Raster
 
@@ -111,13 +112,13 @@ class GeometryRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SensorRecord:
-    """Describes the sensor, and the optics that were used.
+    """Describes the sensor, and the optics that are stated of it.
 
     Args:
         id: The name on the command line.
         title: The name for people.
         recognised_by: The tag, name or option that named it.
-        mtf_gains: The MTF gain of each band at the MS Nyquist frequency.
+        mtf_gains: The MTF gain of each band at the MS Nyquist frequency, as it is stated.
         pan_mtf_gain: PAN's MTF gain at its own Nyquist frequency.
     """
 
@@ -129,6 +130,33 @@ class SensorRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpticsRecord:
+    """Describes the optics that the pixels show, and those that were used.
+
+    Args:
+        measured: The MTF gain at which PAN, degraded, explains all bands best; None where it was not measured.
+        error: The standard error of ``measured``, for bands that may be softer or sharper than PAN.
+        measured_bands: The same gain for each band alone.
+        unexplained: The share of PAN's detail that no mixture of the bands explains, 0 to 1.
+        shift: The shift (row, col) that is left between MS and PAN, in MS pixels.
+        pixels: The number of MS pixels that were compared.
+        used: The MTF gain of each band that was used.
+        softness: How much softer than PAN the bands are taken to be, in PAN pixels².
+        note: The words that say it.
+    """
+
+    measured: float | None
+    error: float | None
+    measured_bands: list[float]
+    unexplained: float | None
+    shift: tuple[float, float] | None
+    pixels: int
+    used: list[float]
+    softness: float
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SceneRecord:
     """Holds all that was found out about a scene.
 
@@ -136,6 +164,7 @@ class SceneRecord:
         inputs: The rasters.
         geometry: The place of MS on PAN.
         sensor: The sensor that took it.
+        optics: The optics that its pixels show, and those that were used.
         scale: The DN of one scene unit.
         warnings: The warnings that the user should read.
     """
@@ -143,6 +172,7 @@ class SceneRecord:
     inputs: InputsRecord
     geometry: GeometryRecord
     sensor: SensorRecord
+    optics: OpticsRecord
     scale: float
     warnings: list[str]
 
@@ -168,6 +198,7 @@ def describe_scene(scene: Scene) -> SceneRecord:
             mtf_gains=list(pair.sampling.gains),
             pan_mtf_gain=pair.sampling.pan_gain,
         ),
+        optics=_optics(known),
         scale=known.scale,
         warnings=list(scene.warnings),
     )
@@ -202,6 +233,21 @@ def _fingerprint(path: str) -> FileRecord:
     except OSError:
         return FileRecord(path=path)
     return FileRecord(path=path, bytes=stat.st_size, modified=stat.st_mtime)
+
+
+def _optics(known: Survey) -> OpticsRecord:
+    seen = known.optics
+    return OpticsRecord(
+        measured=None if seen is None else seen.gain,
+        error=None if seen is None else round(seen.gain * seen.total_error(known.stated), 4),
+        measured_bands=[] if seen is None else list(seen.bands),
+        unexplained=None if seen is None else seen.unexplained,
+        shift=None if seen is None else seen.shift,
+        pixels=0 if seen is None else seen.pixels,
+        used=[round(gain, 4) for gain in known.sampling.gains],
+        softness=round(known.sampling.softness, 4),
+        note=known.optics_note,
+    )
 
 
 def _shift(shift: Shift | None) -> ShiftRecord | None:

@@ -70,7 +70,7 @@ def open_scene(files: SceneFiles, options: SceneOptions, machine: Machine, hears
         for text in pair.warnings:
             hears.warn(text)
         known = survey(pair, options.register, machine.workers, blind=not options.stated_optics)
-        for text in known.notes:
+        for text in (*known.notes, known.optics_note):
             hears.say(text)
         found = _remarks(pair, known)
         for text in found:
@@ -125,6 +125,13 @@ def _remarks(pair: Pair, known: Survey) -> list[str]:
     measured = known.measured
     if measured is not None and measured.whole is not None and measured.whole.size > 2:
         found.append(f"MS and PAN lie {measured.whole.size:.1f} MS px apart: check that the georeference is right")
+    seen, stated = known.optics, sum(known.stated.gains) / len(known.stated.gains)
+    if seen is not None and seen.contradicts(known.stated):
+        used = sum(known.sampling.gains) / len(known.sampling.gains)
+        found.append(
+            f"the pixels show an MTF gain of {seen.describe(known.stated)}, but {stated:.2f} is stated: {used:.2f} is "
+            "used (`stated_optics` believes what is stated)"
+        )
     outside = [
         optics.name
         for optics in pair.sensor.optics([band.name for band in pair.ms.bands])

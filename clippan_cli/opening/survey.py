@@ -46,7 +46,7 @@ class Survey:
         optics: The optics that the pixels show; None where they were not measured.
         stated: The place of the MS bands once the shift is corrected, and the optics that are stated.
         sampling: The same with the optics that are believed.
-        notes: The words that say what was measured and done.
+        notes: The words that say what shift was measured, and what was done.
     """
 
     samples: tuple[Window, ...]
@@ -57,6 +57,14 @@ class Survey:
     stated: Sampling
     sampling: Sampling
     notes: tuple[str, ...]
+
+    @property
+    def optics_note(self) -> str:
+        """The words that say which MTF gains are stated, were measured and are used."""
+        told, used = (sum(each.gains) / len(each.gains) for each in (self.stated, self.sampling))
+        if self.optics is None:
+            return f"MTF gain {told:.2f} as stated"
+        return f"MTF gain {self.optics.describe(self.stated)} measured, {told:.2f} stated; {used:.2f} is used"
 
 
 def survey(pair: Pair, register: Register, workers: int, *, blind: bool = True) -> Survey:
@@ -97,7 +105,7 @@ def survey(pair: Pair, register: Register, workers: int, *, blind: bool = True) 
         optics=optics,
         stated=stated,
         sampling=believed,
-        notes=(*notes, _tell_optics(stated, optics, believed)),
+        notes=tuple(notes),
     )
 
 
@@ -129,16 +137,6 @@ def _decide(
     if farthest > 0.1:
         notes.append(f"bands differ by up to {farthest:.2f} MS px; each is placed by itself")
     return shifts, notes
-
-
-def _tell_optics(stated: Sampling, optics: Optics | None, believed: Sampling) -> str:
-    """Say which MTF gains were measured and are used."""
-    told, used = (sum(gains) / len(gains) for gains in (stated.gains, believed.gains))
-    if optics is None:
-        return f"MTF gain {told:.2f} as stated"
-    return (
-        f"MTF gain {optics.gain:.2f} ± {optics.gain * optics.error:.2f} measured, {told:.2f} stated; {used:.2f} is used"
-    )
 
 
 def _rounded(shift: Shift) -> Shift:

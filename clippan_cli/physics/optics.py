@@ -8,14 +8,16 @@ stated is nearly true only: each counts by its error (after the semiblind estima
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from torch import Tensor
 
 from clippan_cli.physics.details import Details
 from clippan_cli.physics.pixels import Window
@@ -24,20 +26,26 @@ from clippan_cli.physics.sampling import Sampling
 STATED_ERROR = 0.25
 """The standard error of the logarithm of a stated gain."""
 
+BAND_ERROR = 0.1
+"""The standard error of the logarithm of how far a band's stated gain departs from that of all."""
+
 SOFTNESS_ERROR = 0.2
 """How far the softness of bands beside PAN departs from what is expected, in PAN pixels²."""
 
-_FALLS = np.linspace(0.2, 3.9, 13)
+_FALLS = np.linspace(0.2, 3.9, 11)
 _FINE = np.linspace(_FALLS[0], _FALLS[-1], 741)
-_MIDDLE = 0.3
+_GRID = tuple(np.exp(-_FALLS).tolist())
+_MIDDLE = (0.3,)
 _STEP = 0.25
 _EDGE = 5
 _LEAST_PIXELS = 100
 _ALIKE = 30
+_MODEL = 2e-3
 _FLOOR, _UNLIKE = 0.04, 0.3
-_BAND_SPREAD, _BAND_FLOOR, _BAND_UNLIKE = 0.1, 0.05, 0.6
+_BAND_FLOOR, _BAND_UNLIKE = 0.05, 0.6
+_GAINS = (0.02, 0.9)
 
-_Array = NDArray[np.float64]
+_Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,8 @@ class Optics:
     Args:
         gain: The gain at which degraded PAN explains all bands together best.
         error: The standard error of the logarithm of ``gain``, for bands as sharp as PAN.
-        bands: The same gain for each band, drawn to that of all by how little PAN explains it.
+        bands: The gain at which it explains each band alone best.
+        band_errors: The standard errors of their logarithms, which grow with what PAN does not explain of a band.
         shift: The shift (row, col) by which MS would still have to move, in MS pixels.
         unexplained: The share of PAN's detail that no combination of the bands explains.
         pixels: The number of MS pixels that were compared.
@@ -56,9 +65,24 @@ class Optics:
     gain: float
     error: float
     bands: tuple[float, ...]
+    band_errors: tuple[float, ...]
     shift: tuple[float, float]
     unexplained: float
     pixels: int
+
+    def total_error(self, sampling: Sampling) -> float:
+        """Return the standard error of the logarithm of ``gain``, for bands that may be softer or sharper than PAN."""
+        return math.hypot(self.error, SOFTNESS_ERROR * _unit(sampling))
+
+    def contradicts(self, sampling: Sampling) -> bool:
+        """Tell whether what is stated is off by more than twice what both errors explain."""
+        stated = sum(map(math.log, sampling.gains)) / len(sampling.gains)
+        apart = math.log(self.gain) + expected_softness(sampling) * _unit(sampling) - stated
+        return abs(apart) > 2 * math.hypot(self.total_error(sampling), STATED_ERROR)
+
+    def describe(self, sampling: Sampling) -> str:
+        """Return the gain and its error in words."""
+        return f"{self.gain:.2f} ± {self.gain * self.total_error(sampling):.2f}"
 
 
 def measure_optics(samples: Sequence[Window], sampling: Sampling, workers: int = 1) -> Optics | None:
@@ -69,28 +93,35 @@ def measure_optics(samples: Sequence[Window], sampling: Sampling, workers: int =
         sampling: The place of MS on PAN, registration included; its gains play no part.
         workers: The number of windows worked on at once.
     """
-    with ThreadPoolExecutor(workers) as pool:
-        parts = list(pool.map(lambda sample: _products(sample, sampling), samples))
-    pixels = sum(count for _, count in parts)
+    parts = [Details(sample, sampling, _EDGE) for sample in samples]
+    pixels, bands = sum(part.pixels for part in parts), len(sampling.gains)
     if pixels < _LEAST_PIXELS:
         return None
-    table = sum((product for product, _ in parts), np.zeros_like(parts[0][0]))
-    bands = len(sampling.gains)
-    ms, slopes = list(range(bands)), [bands + len(_FALLS), bands + len(_FALLS) + 1]
-    pan = range(bands, bands + len(_FALLS))
+
+    def sums(planes: Callable[[Details], Tensor]) -> _Array:
+        with ThreadPoolExecutor(workers) as pool:
+            products = list(pool.map(lambda part: _products(part, planes(part)), parts))
+        return sum(products[1:], products[0])
+
+    ms, slopes = list(range(bands)), [bands + 1, bands + 2]
+    table = sums(_slopes)
     if not (table.diagonal() > 0).all():
         return None
-    fall, spread, left = _best([_unexplained(table, k, [*ms, *slopes]) for k in pan], pixels)
-    error = math.sqrt(spread**2 + _FLOOR**2 + _UNLIKE**2 * left / (1 - left))
-    alone = [_best([_unexplained(table, band, [k, *slopes]) for k in pan], pixels) for band in ms]
-    nearest = bands + int(np.abs(_FALLS - fall).argmin())
-    row, col = _regress(table, nearest, [*ms, *slopes])[-2:]
+    table = _with_mixture(table, ms, [bands], slopes, pixels)
+    _, row, col = _regress(table, len(table) - 1, [bands, *slopes])
+    shift = _rounded(row), _rounded(col)
+    pan = list(range(bands, bands + len(_FALLS)))
+    table = _with_mixture(sums(lambda part: part.pan(_GRID, shift)), ms, pan, [], pixels)
+    fall, spread, left = _best([_unexplained(table, len(table) - 1, [k]) for k in pan], pixels)
+    alone = [_best([_unexplained(table, band, [k]) for k in pan], pixels) for band in ms]
+    apart = [spread**2 + _BAND_FLOOR**2 + _BAND_UNLIKE**2 * left / (1 - left) for _, spread, left in alone]
     return Optics(
-        gain=math.exp(-fall),
-        error=error,
-        bands=tuple(math.exp(-fall - change) for change in _changes(alone)),
-        shift=(-float(row), -float(col)),
-        unexplained=left,
+        gain=_rounded(math.exp(-fall)),
+        error=_rounded(math.sqrt(spread**2 + _FLOOR**2 + _UNLIKE**2 * left / (1 - left))),
+        bands=tuple(_rounded(math.exp(-fall)) for fall, _, _ in alone),
+        band_errors=tuple(_rounded(math.sqrt(square)) for square in apart),
+        shift=shift,
+        unexplained=_rounded(left),
         pixels=pixels,
     )
 
@@ -106,20 +137,22 @@ def believe(sampling: Sampling, seen: Optics | None) -> Sampling:
     expected = expected_softness(sampling)
     if seen is None:
         return replace(sampling, softness=expected)
-    area = sampling.ratio[0] * sampling.ratio[1]
     stated = sum(map(math.log, sampling.gains)) / len(sampling.gains)
-    gain = combine(stated, math.log(seen.gain), seen.error, expected, area)
-    softness = (gain - math.log(seen.gain)) * area / math.pi**2
-    gains = tuple(math.exp(gain) * band / seen.gain for band in seen.bands)
-    return replace(sampling, gains=tuple(min(max(g, 0.02), 0.9) for g in gains), softness=softness)
+    gain = combine(stated, math.log(seen.gain), seen.error, expected, _unit(sampling))
+    softness = (gain - math.log(seen.gain)) / _unit(sampling)
+    gains = np.exp(gain + _band_changes(sampling, seen)).clip(*_GAINS)
+    return replace(sampling, gains=tuple(gains.tolist()), softness=softness)
 
 
 def believe_pixels(sampling: Sampling, seen: Optics | None) -> Sampling:
     """Return a sampling whose gains are those that the pixels show, as if bands and PAN were one sharpness."""
-    return sampling if seen is None else replace(sampling, gains=seen.bands)
+    if seen is None:
+        return sampling
+    gains = seen.gain * np.exp(_band_changes(sampling, seen))
+    return replace(sampling, gains=tuple(gains.clip(*_GAINS).tolist()))
 
 
-def combine(stated: float, seen: float, error: float, expected: float, area: float) -> float:
+def combine(stated: float, seen: float, error: float, expected: float, unit: float) -> float:
     """Return the logarithm of the gain of the optics.
 
     Args:
@@ -127,9 +160,8 @@ def combine(stated: float, seen: float, error: float, expected: float, area: flo
         seen: The logarithm of the gain that was measured.
         error: Its standard error.
         expected: The expected softness of bands beside PAN, in PAN pixels².
-        area: The number of PAN pixels in an MS pixel.
+        unit: By how much the logarithm of the gain falls with each PAN pixel² of softness.
     """
-    unit = math.pi**2 / area
     free = seen + expected * unit
     own = error**2 + (SOFTNESS_ERROR * unit) ** 2
     other = STATED_ERROR**2 + (0.5 * (stated - free)) ** 2
@@ -142,14 +174,51 @@ def expected_softness(sampling: Sampling) -> float:
     return (math.log(sampling.pan_gain) - gains) / math.pi**2
 
 
-def _products(sample: Window, sampling: Sampling) -> tuple[_Array, int]:
-    """Return the sums of products of the details of all bands, of PAN at each gain, and of PAN's slopes."""
-    details = Details(sample, sampling, _EDGE)
-    pan = details.pan(tuple(np.exp(-_FALLS).tolist()))
+def _unit(sampling: Sampling) -> float:
+    """Return by how much the logarithm of the gain at MS's Nyquist frequency falls with each PAN pixel² of softness."""
+    return math.pi**2 / (sampling.ratio[0] * sampling.ratio[1])
+
+
+def _rounded(value: float) -> float:
+    """Round to what can be told apart: sums of threads differ in the last digit, and a resumed run must not."""
+    return round(float(value), 4)
+
+
+def _slopes(details: Details) -> Tensor:
+    """Return PAN as MS would see it, and how it changes with a shift along rows and columns, in MS pixels."""
     steps = ((_STEP, 0.0), (-_STEP, 0.0), (0.0, _STEP), (0.0, -_STEP))
-    down, up, right, left = (details.pan((_MIDDLE,), step) for step in steps)
-    known = details.chosen(torch.cat([details.ms, pan, (down - up) / (2 * _STEP), (right - left) / (2 * _STEP)]))
-    return (known @ known.T).numpy(), details.pixels
+    down, up, right, left = (details.pan(_MIDDLE, step) for step in steps)
+    return torch.cat([details.pan(_MIDDLE), (down - up) / (2 * _STEP), (right - left) / (2 * _STEP)])
+
+
+def _products(details: Details, planes: Tensor) -> _Array:
+    """Return the sums of products of the details of all bands and of other planes."""
+    known = details.chosen(torch.cat([details.ms, planes]))
+    result: _Array = (known @ known.T).numpy()
+    return result
+
+
+def _with_mixture(table: _Array, ms: list[int], pan: list[int], slopes: list[int], pixels: int) -> _Array:
+    """Add one feature: the mixture of bands that comes closest to PAN.
+
+    The noise of bands would draw PAN, regressed on them, to softer optics; a mixture, regressed on PAN, it does not.
+    """
+    known = [*ms, *slopes]
+    weight = _likelihood(np.array([_unexplained(table, k, known) for k in pan]), pixels)
+    mixture = np.zeros(len(table))
+    mixture[ms] = weight @ [_regress(table, k, known)[: len(ms)] for k in pan]
+    grown = np.vstack([np.eye(len(table)), mixture])
+    result: _Array = grown @ table @ grown.T
+    return result
+
+
+def _likelihood(unexplained: _Array, pixels: int) -> _Array:
+    """Return how likely each gain is, by what it leaves unexplained."""
+    # Neighbouring pixels tell the same, and no lens is quite a Gaussian.
+    worse = np.log((unexplained + _MODEL) / (unexplained.min() + _MODEL))
+    weight: _Array = np.exp(-0.5 * pixels / _ALIKE * worse)
+    weight /= weight.sum()
+    return weight
 
 
 def _regress(table: _Array, target: int, known: list[int]) -> _Array:
@@ -161,24 +230,29 @@ def _regress(table: _Array, target: int, known: list[int]) -> _Array:
 def _unexplained(table: _Array, target: int, known: list[int]) -> float:
     """Return the share of a feature that others leave unexplained."""
     share = 1 - float(_regress(table, target, known) @ table[known, target]) / float(table[target, target])
-    return min(max(share, 1e-6), 1.0)
+    return min(max(share, 0.0), 1.0)
 
 
 def _best(unexplained: list[float], pixels: int) -> tuple[float, float, float]:
     """Return the fall of the gain that leaves least unexplained, its standard error, and what it leaves.
 
-    It is the mean over all falls, each weighed by its likelihood: neighbouring pixels tell the same.
+    It is the mean over all falls, each weighed by its likelihood.
     """
-    curve = CubicSpline(_FALLS, np.log(unexplained))(_FINE)
-    weight = np.exp(-0.5 * pixels / _ALIKE * (curve - curve.min()))
-    weight /= weight.sum()
+    curve = CubicSpline(_FALLS, unexplained)(_FINE).clip(min=0)
+    weight = _likelihood(curve, pixels)
     fall = float(weight @ _FINE)
-    return fall, math.sqrt(float(weight @ (_FINE - fall) ** 2)), min(math.exp(float(weight @ curve)), 0.99)
+    return fall, math.sqrt(float(weight @ (_FINE - fall) ** 2)), min(float(weight @ curve), 0.99)
 
 
-def _changes(alone: list[tuple[float, float, float]]) -> list[float]:
-    """Return how far the fall of each band departs from that of all, as far as its own error lets believe."""
-    falls = np.array([fall for fall, _, _ in alone])
-    error = np.array([spread**2 + _BAND_FLOOR**2 + _BAND_UNLIKE**2 * left / (1 - left) for _, spread, left in alone])
-    middle = float(np.average(falls, weights=1 / error))
-    return [float(change) for change in (falls - middle) * _BAND_SPREAD**2 / (_BAND_SPREAD**2 + error)]
+def _band_changes(sampling: Sampling, seen: Optics) -> _Array:
+    """Return how far the logarithm of each band's gain departs from that of all, as stated and as measured: ``(C,)``.
+
+    What is measured of one band alone misleads where its ground is not PAN's: it counts by its error.
+    """
+    stated, error = np.log(sampling.gains), np.square(seen.band_errors)
+    measured = np.log(seen.bands)
+    measured = measured - np.average(measured, weights=1 / error)
+    changes: _Array = stated - stated.mean()
+    changes = changes + (measured - changes) * BAND_ERROR**2 / (BAND_ERROR**2 + error)
+    changes -= changes.mean()
+    return changes

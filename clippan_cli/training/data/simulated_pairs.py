@@ -100,7 +100,7 @@ def _see_optics(stated: float, gain: Tensor, softness: Tensor, ratio: float, dra
     unit = math.pi**2 / ratio**2
     expected = expected_softness(Sampling.uniform((ratio, ratio), (0.0, 0.0), (stated,)))
     seen = gain - softness * unit + _SEEN_ERROR * draw.normal(len(gain))
-    believed = [combine(math.log(stated), value, _SEEN_ERROR, expected, ratio**2) for value in seen.tolist()]
+    believed = [combine(math.log(stated), value, _SEEN_ERROR, expected, unit) for value in seen.tolist()]
     told = torch.tensor(believed).clamp(*_LOG_GAINS)
     return told, (told - seen) / unit
 

@@ -123,7 +123,7 @@ def test_without_chance_ms_is_what_the_stated_operators_see(
     truth = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     small = int(48 / ratio)
     phase = ((ratio - 1) / 2, (ratio - 1) / 2)
-    ms = simulated_pairs._see_ms(truth, ratio, phase, gain, Still(0))
+    ms = simulated_pairs._see_ms(truth, ratio, phase, torch.full((2,), math.log(gain)), Still(0))
     sampling = Sampling.uniform((ratio, ratio), phase, (gain,) * 6)
     seen = Operators(sampling, Box.whole((48, 48)), Box.whole((small, small))).down(truth.flatten(0, 1))
     torch.testing.assert_close(ms, seen.view_as(ms), rtol=1e-4, atol=1e-5)
@@ -142,12 +142,23 @@ def test_gains_and_phases_are_a_little_off(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(simulated_pairs, "degrade", watch)
     truth = torch.rand(40, 4, 16, 16)
-    simulated_pairs._see_ms(truth, 4.0, (1.5, 1.5), 0.3, Draw(0))
+    simulated_pairs._see_ms(truth, 4.0, (1.5, 1.5), torch.full((40,), math.log(0.3)), Draw(0))
     ((phase, gain),) = seen
     assert 0.04 < float((gain / 0.3).log().std()) < 0.12
     assert 0.05 <= float(gain.min()) <= float(gain.max()) <= 0.8
     assert 0.1 < float((phase - 1.5).std()) < 0.35
     assert len({tuple(each) for each in phase.flatten(0, 1).tolist()}) == 160
+
+
+@pytest.mark.parametrize("ratio", [2.0, 4.0])
+def test_what_is_believed_of_the_optics_errs_as_it_does_for_users(ratio: float) -> None:
+    """Gains and softness are told together so that what the pixels show follows from them."""
+    true, soft = math.log(0.3) + 0.25 * Draw(1).normal(400), 0.13 * Draw(2).normal(400)
+    gain, softness = simulated_pairs._see_optics(0.3, true, soft, ratio, Draw(0))
+    seen, shown = gain - softness * math.pi**2 / ratio**2, true - soft * math.pi**2 / ratio**2
+    assert float((seen - shown).std()) == pytest.approx(0.06, rel=0.2)
+    assert 0.05 < float((gain - true).std()) < 0.25
+    assert float((softness - soft).std()) < 0.2
 
 
 @settings(max_examples=40, deadline=None)
