@@ -49,7 +49,7 @@ def inconsistency(path: Path, ms: str, pan: str, record: Record) -> NDArray[np.f
     with open_pair([ms], pan) as pair:
         pixels, ms_valid = pair.ms.read(pair.ms.grid.box)
         phases = tuple((row, col) for row, col in record.geometry.phases_used)
-        sampling = replace(pair.sampling, phases=phases)
+        sampling = replace(pair.sampling, phases=phases, gains=tuple(record.optics.used))
         operators = Operators(sampling, pair.pan.grid.box, pair.ms.grid.box, dtype=torch.float64)
     seen = operators.down(torch.where(valid, fused, 0), Validity(valid[None]))
     known = operators.covered & (operators.weight(valid[None]) > 0.99).all(0)

@@ -48,7 +48,7 @@ _GAINS = (0.02, 0.9)
 _Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Optics:
     """Holds what the pixels of a pair show of its optics.
 

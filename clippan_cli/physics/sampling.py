@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Sampling:
     gains: tuple[float, ...]
     pan_gain: float
     nominal: tuple[float, float]
-    softness: float = 0.0
+    softness: float = field(default=0.0, kw_only=True)
 
     @classmethod
     def uniform(

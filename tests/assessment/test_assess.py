@@ -79,7 +79,7 @@ def test_streaming_gives_what_the_functions_give(make_scene: Make) -> None:
     """One implementation: the sums over windows are the differentiable indices."""
     scene = make_scene(size=96, count=3)
     image = altered(scene, lambda x: x)
-    document = judged(scene, image, register="off")
+    document = judged(scene, image, register="off", stated_optics=True)
     found = numbers(document)
     hrms, ms, pan = (torch.from_numpy(read(path).astype("float32")) for path in (image, scene.ms, scene.pan))
     pan = pan[0]

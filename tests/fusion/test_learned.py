@@ -177,7 +177,8 @@ def test_traits_tell_how_soft_the_bands_are() -> None:
     for softness in (-0.2, 0.0, 0.3):
         told = from_moments(moments, replace(sampling, softness=softness)).values[..., Trait.SOFTNESS]
         torch.testing.assert_close(told, torch.full_like(told, 8 * softness))
-    soft, sharp = (traits(*pair(blur=blur)[:2]).values[..., Trait.SLOPE_CHANGE].mean() for blur in (0.5, 0.0))
+    blurred, _, _ = pair(blur=0.5)
+    soft, sharp = (float(traits(each, pan).values[..., Trait.SLOPE_CHANGE].mean()) for each in (blurred, ms))
     assert soft < sharp
 
 

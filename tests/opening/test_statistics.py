@@ -18,7 +18,7 @@ from tests.opening.test_scene import change, opened
 
 MakeScene = Callable[..., Made]
 FEATURES = tuple(sorted({feature for name in METHODS for feature in method(name).features}))
-OCTAVES = ("ms_top", "ms_mid", "pan_top", "pan_mid", "curve_top")
+OCTAVES = ("ms_top", "ms_mid", "pan_top", "pan_mid")
 
 
 def same(one: Moments, other: Moments) -> None:

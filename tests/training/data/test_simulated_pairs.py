@@ -35,17 +35,18 @@ def test_a_number_makes_a_sample(groups: list[Group]) -> None:
 
 
 def test_ms_is_the_truth_degraded(groups: list[Group]) -> None:
-    """But for noise, and gains and phases a little off, which the networks must learn to bear."""
+    """But for noise, and gains and phases that are off, which the networks must learn to bear."""
+    errors = []
     for seed in range(8):
         batch = make_batch(groups, 2, Draw(seed))
         assert 0 < float(batch.pan.max()) <= 1.01
         seen = batch.operators.down(batch.truth.flatten(0, 1)).view_as(batch.ms)
         inner = (..., slice(3, -3), slice(3, -3))
-        error = (seen - batch.ms)[inner].std((2, 3)) / batch.ms[inner].std((2, 3))
-        assert float(error.median()) < 0.1
+        errors.append(((seen - batch.ms)[inner].std((2, 3)) / batch.ms[inner].std((2, 3))).flatten())
         assert batch.ms_up.shape == batch.truth.shape
         assert batch.context.traits.shape[:2] == batch.ms.shape[:2]
         assert all(bool(torch.isfinite(x).all()) for x in (batch.ms, batch.pan, batch.truth, batch.context.traits))
+    assert 0.02 < float(torch.cat(errors).median()) < 0.15
 
 
 def test_bands_and_ratios_vary(groups: list[Group]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,8 @@ def test_what_is_said_of_the_optics_reaches_every_site(put: Put) -> None:
     place = put("a", size=30)
     with rasterio.open(place / "a" / "ms.tif", "r+") as file:
         file.descriptions = ("blue", "green", "red", "nir")
-    site = one_site(place, SceneOptions(mtf_gain=0.17, sensor="worldview-4", register=(0.25, -0.5)))
+    options = SceneOptions(mtf_gain=0.17, sensor="worldview-4", stated_optics=True)
+    site = one_site(place, replace(options, register=(0.25, -0.5)))
     assert site.sampling.gains == (0.17,) * 4
     assert site.sensor == "worldview-4"
     assert site.wavelengths == (480, 545, 672, 850)
