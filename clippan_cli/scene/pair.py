@@ -99,7 +99,7 @@ def open_pair(
             _mark_collar(raster, warnings)
         found, origin = find_sensor(sensor, (ms_raster, pan_raster))
         if found.id == "generic":
-            warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) stand for those stated; `sensor` names it")
+            warnings.append("sensor not recognised: generic MTF gains (.30, PAN .15) are assumed; `sensor` names it")
         gains = tuple(band.gain if mtf_gain is None else mtf_gain for band in _recognise_bands(ms_raster, found))
         stack.pop_all()
         return Pair(
