@@ -75,7 +75,7 @@ def from_moments(moments: Moments, sampling: Sampling) -> Traits:
         at = torch.tensor([1 + feature * len(gains) + band for feature in Feature])
         mean.append(table[0, at] / table[0, 0])
         product.append(table[at][:, at] / table[0, 0])
-    softness = torch.tensor([sampling.softness])
+    softness = torch.tensor([sampling.told_softness])
     return describe(torch.stack(mean)[None], torch.stack(product)[None], torch.tensor([gains]), softness)
 
 

@@ -245,7 +245,7 @@ def _optics(known: Survey) -> OpticsRecord:
         shift=None if seen is None else seen.shift,
         pixels=0 if seen is None else seen.pixels,
         used=[round(gain, 4) for gain in known.sampling.gains],
-        softness=round(known.sampling.softness, 4),
+        softness=round(known.sampling.told_softness, 4),
         note=known.optics_note,
     )
 

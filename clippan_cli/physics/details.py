@@ -14,6 +14,7 @@ from clippan_cli.physics.sampling import Sampling
 
 _SIGMA = 2.0
 _REACH = int(3 * _SIGMA)
+_STEP = 0.25
 
 
 class Details:
@@ -59,6 +60,21 @@ class Details:
         pan = self._sample.pan
         operators = Operators(moved, self._sample.pan_box, self._sample.ms_box)
         return self._detail(operators.pan_down(pan.valid.keep(pan.values)))
+
+    def pan_slopes(self, gain: tuple[float], shift: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+        """Return PAN's details through one gain, and how they change with the shift: along rows, along columns.
+
+        Args:
+            gain: The MTF gain at the MS Nyquist frequency.
+            shift: Where the slopes are taken, (row, col) in MS pixels.
+
+        Returns:
+            ``(3, h, w)``, the slopes per MS pixel.
+        """
+        row, col = shift
+        down = self.pan(gain, (row + _STEP, col)) - self.pan(gain, (row - _STEP, col))
+        right = self.pan(gain, (row, col + _STEP)) - self.pan(gain, (row, col - _STEP))
+        return torch.cat([self.pan(gain, shift), down / (2 * _STEP), right / (2 * _STEP)])
 
     def _detail(self, x: Tensor) -> Tensor:
         known = self._valid.to(x.dtype)[None]

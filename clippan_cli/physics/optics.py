@@ -36,7 +36,6 @@ _FALLS = np.linspace(0.2, 3.9, 11)
 _FINE = np.linspace(_FALLS[0], _FALLS[-1], 741)
 _GRID = tuple(np.exp(-_FALLS).tolist())
 _MIDDLE = (0.3,)
-_STEP = 0.25
 _EDGE = 5
 _LEAST_PIXELS = 100
 _ALIKE = 30
@@ -72,12 +71,11 @@ class Optics:
 
     def total_error(self, sampling: Sampling) -> float:
         """Return the standard error of the logarithm of ``gain``, for bands that may be softer or sharper than PAN."""
-        return math.hypot(self.error, SOFTNESS_ERROR * _unit(sampling))
+        return math.hypot(self.error, SOFTNESS_ERROR * softness_unit(sampling.ratio))
 
     def contradicts(self, sampling: Sampling) -> bool:
         """Tell whether what is stated is off by more than twice what both errors explain."""
-        stated = sum(map(math.log, sampling.gains)) / len(sampling.gains)
-        apart = math.log(self.gain) + expected_softness(sampling) * _unit(sampling) - stated
+        apart = math.log(self.gain) + sampling.expected_softness * softness_unit(sampling.ratio) - sampling.log_gain
         return abs(apart) > 2 * math.hypot(self.total_error(sampling), STATED_ERROR)
 
     def describe(self, sampling: Sampling) -> str:
@@ -104,7 +102,7 @@ def measure_optics(samples: Sequence[Window], sampling: Sampling, workers: int =
         return sum(products[1:], products[0])
 
     ms, slopes = list(range(bands)), [bands + 1, bands + 2]
-    table = sums(_slopes)
+    table = sums(lambda part: part.pan_slopes(_MIDDLE))
     if not (table.diagonal() > 0).all():
         return None
     table = _with_mixture(table, ms, [bands], slopes, pixels)
@@ -134,22 +132,13 @@ def believe(sampling: Sampling, seen: Optics | None) -> Sampling:
     Returns:
         The sampling, with the gains of the optics and the softness of a perfect product beside PAN.
     """
-    expected = expected_softness(sampling)
-    if seen is None:
-        return replace(sampling, softness=expected)
-    stated = sum(map(math.log, sampling.gains)) / len(sampling.gains)
-    gain = combine(stated, math.log(seen.gain), seen.error, expected, _unit(sampling))
-    softness = (gain - math.log(seen.gain)) / _unit(sampling)
-    gains = np.exp(gain + _band_changes(sampling, seen)).clip(*_GAINS)
-    return replace(sampling, gains=tuple(gains.tolist()), softness=softness)
-
-
-def believe_pixels(sampling: Sampling, seen: Optics | None) -> Sampling:
-    """Return a sampling whose gains are those that the pixels show, as if bands and PAN were one sharpness."""
     if seen is None:
         return sampling
-    gains = seen.gain * np.exp(_band_changes(sampling, seen))
-    return replace(sampling, gains=tuple(gains.clip(*_GAINS).tolist()))
+    unit, shown = softness_unit(sampling.ratio), math.log(seen.gain)
+    gain = combine(sampling.log_gain, shown, seen.error, sampling.expected_softness, unit)
+    softness = (gain - shown) / unit
+    gains = np.exp(gain + _band_changes(sampling, seen)).clip(*_GAINS)
+    return replace(sampling, gains=tuple(gains.tolist()), softness=softness)
 
 
 def combine(stated: float, seen: float, error: float, expected: float, unit: float) -> float:
@@ -168,27 +157,14 @@ def combine(stated: float, seen: float, error: float, expected: float, unit: flo
     return (free / own + stated / other) / (1 / own + 1 / other)
 
 
-def expected_softness(sampling: Sampling) -> float:
-    """Return how much softer than PAN bands are if each has its stated gain at its own resolution, in PAN pixels²."""
-    gains = sum(map(math.log, sampling.gains)) / len(sampling.gains)
-    return (math.log(sampling.pan_gain) - gains) / math.pi**2
-
-
-def _unit(sampling: Sampling) -> float:
+def softness_unit(ratio: tuple[float, float]) -> float:
     """Return by how much the logarithm of the gain at MS's Nyquist frequency falls with each PAN pixel² of softness."""
-    return math.pi**2 / (sampling.ratio[0] * sampling.ratio[1])
+    return math.pi**2 / (ratio[0] * ratio[1])
 
 
 def _rounded(value: float) -> float:
     """Round to what can be told apart: sums of threads differ in the last digit, and a resumed run must not."""
     return round(float(value), 4)
-
-
-def _slopes(details: Details) -> Tensor:
-    """Return PAN as MS would see it, and how it changes with a shift along rows and columns, in MS pixels."""
-    steps = ((_STEP, 0.0), (-_STEP, 0.0), (0.0, _STEP), (0.0, -_STEP))
-    down, up, right, left = (details.pan(_MIDDLE, step) for step in steps)
-    return torch.cat([details.pan(_MIDDLE), (down - up) / (2 * _STEP), (right - left) / (2 * _STEP)])
 
 
 def _products(details: Details, planes: Tensor) -> _Array:

@@ -19,7 +19,6 @@ SEARCH = 4
 """The MS pixels that are searched to each side."""
 
 _ITERATIONS = 6
-_STEP = 0.25
 _LEAST_CORRELATION = 0.3
 _LEAST_PIXELS = 400
 _FARTHEST_BAND = 0.75
@@ -101,13 +100,9 @@ class _Registering:
         """The number of MS pixels that count."""
         return self._details.pixels
 
-    def _pan(self, row: float, col: float) -> Tensor:
-        """Return PAN's details as MS would see them if its content lay further on, by MS pixels: ``(h, w)``."""
-        return self._details.pan(self._gain, (row, col))[0]
-
     def _coarse(self) -> tuple[float, float]:
         """Find the shift in whole MS pixels, by the summed squared cross-correlation of all bands."""
-        pan = self._pan(0.0, 0.0) * self._details.mask
+        pan = self._details.pan(self._gain)[0] * self._details.mask
         details = self._details.ms * self._details.mask
         spectrum = torch.fft.rfft2(details) * torch.fft.rfft2(pan).conj()
         norm = details.flatten(1).norm(dim=1) * pan.norm()
@@ -140,9 +135,7 @@ class _Registering:
 
     def _linearise(self, row: float, col: float) -> _Linearised:
         """Return PAN's details around a shift: themselves and their slopes."""
-        down = self._pan(row + _STEP, col) - self._pan(row - _STEP, col)
-        right = self._pan(row, col + _STEP) - self._pan(row, col - _STEP)
-        planes = torch.stack([self._pan(row, col), down / (2 * _STEP), right / (2 * _STEP)])
+        planes = self._details.pan_slopes(self._gain, (row, col))
         return _Linearised(*self._details.chosen(planes))
 
 

@@ -34,7 +34,7 @@ class Sampling:
         pan_gain: PAN's MTF gain at its own Nyquist frequency.
         nominal: The phase that the georeference states; footprints follow it, whatever was measured.
         softness: How much softer than PAN the bands of a perfect product are: half the variance, in PAN pixels², of the
-            Gaussian that makes PAN as soft; negative where they are sharper.
+            Gaussian that makes PAN as soft; negative where they are sharper. None where nothing was measured.
     """
 
     ratio: tuple[float, float]
@@ -42,7 +42,7 @@ class Sampling:
     gains: tuple[float, ...]
     pan_gain: float
     nominal: tuple[float, float]
-    softness: float = field(default=0.0, kw_only=True)
+    softness: float | None = field(default=None, kw_only=True)
 
     @classmethod
     def uniform(
@@ -72,6 +72,21 @@ class Sampling:
         moves = [self.ratio[i] * ms_box[i].start - pan_box[i].start for i in (0, 1)]
         phases = tuple((row + moves[0], col + moves[1]) for row, col in self.phases)
         return replace(self, phases=phases, nominal=(self.nominal[0] + moves[0], self.nominal[1] + moves[1]))
+
+    @property
+    def log_gain(self) -> float:
+        """The mean logarithm of the bands' gains."""
+        return sum(map(math.log, self.gains)) / len(self.gains)
+
+    @property
+    def expected_softness(self) -> float:
+        """The softness beside PAN, in PAN pixels², of bands that have their gains at PAN's own resolution."""
+        return (math.log(self.pan_gain) - self.log_gain) / math.pi**2
+
+    @property
+    def told_softness(self) -> float:
+        """The softness that was measured, or else the one to be expected."""
+        return self.expected_softness if self.softness is None else self.softness
 
     @property
     def centre(self) -> tuple[float, float]:

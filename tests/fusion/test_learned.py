@@ -188,7 +188,7 @@ def test_traits_from_pixels_and_from_moments_agree() -> None:
     whole = box(*ms.shape[1:])
     operators = Operators(sampling, box(*pan.shape), whole)
     features = stack_features(ms[None], operators.pan_down(pan)[:1], whole)
-    found = from_pixels(features, torch.tensor([sampling.gains]), torch.zeros(1))
+    found = from_pixels(features, torch.tensor([sampling.gains]), torch.tensor([sampling.expected_softness]))
     torch.testing.assert_close(found.values, traits(ms, pan).values, atol=1e-3, rtol=0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ from clippan_cli.errors import ClippanError, InputError
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.scene import Scene
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.optics import believe_pixels, expected_softness
 from clippan_cli.physics.pixels import Pixels, Validity
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.scene.find import WANTED, find_all
@@ -111,8 +111,8 @@ def _read_pair(name: str, scene: Scene) -> Source:
     seen = operators.sees_only(window.pan.valid.of(window.pan.values)[None])[0]
     valid = Validity(seen) & window.ms.valid.joint()
     ms, pan = window.ms.values, operators.down(window.pan.values[None])[0]
-    softness = expected_softness(believe_pixels(known.stated, known.optics))
-    return _make_source(name, Pixels(ms, valid), pan, softness)
+    shown = known.stated if known.optics is None else replace(known.stated, gains=(known.optics.gain,))
+    return _make_source(name, Pixels(ms, valid), pan, shown.expected_softness)
 
 
 def _make_source(name: str, bands: Pixels, pan: Tensor | None = None, softness: float = 0.0) -> Source:

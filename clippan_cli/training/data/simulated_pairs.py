@@ -14,7 +14,7 @@ from clippan_cli.base.geometry import Box, trim
 from clippan_cli.errors import InputError
 from clippan_cli.fusion.traits import as_context, from_pixels, stack_features
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.optics import STATED_ERROR, combine, expected_softness
+from clippan_cli.physics.optics import STATED_ERROR, combine, softness_unit
 from clippan_cli.physics.pixels import EVERYWHERE, Validity
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import degrade
@@ -97,8 +97,8 @@ def _see_optics(stated: float, gain: Tensor, softness: Tensor, ratio: float, dra
 
     What is stated errs, what pixels show is both together, and the network must live with what follows from it.
     """
-    unit = math.pi**2 / ratio**2
-    expected = expected_softness(Sampling.uniform((ratio, ratio), (0.0, 0.0), (stated,)))
+    unit = softness_unit((ratio, ratio))
+    expected = Sampling.uniform((ratio, ratio), (0.0, 0.0), (stated,)).expected_softness
     seen = gain - softness * unit + _SEEN_ERROR * draw.normal(len(gain))
     believed = [combine(math.log(stated), value, _SEEN_ERROR, expected, unit) for value in seen.tolist()]
     told = torch.tensor(believed).clamp(*_LOG_GAINS)
