@@ -36,7 +36,9 @@ _SHRINK = 0.05
 _TRUTH_GAINS = (0.03, 0.85)
 _PAN_GAINS = (0.05, 0.22)
 _MOST_FOCUS, _FOCUS_REACH = 0.8, 8
-_SEEN_ERROR, _BAND_ERROR = 0.06, 0.06
+_SEEN_ERRORS, _BAND_ERROR = (0.04, 0.2), 0.06
+_COMPRESSED, _COARSEST = 0.2, 0.3
+_BLOCK = 8
 _TRIES = 100
 
 
@@ -86,7 +88,7 @@ def make_batch(groups: Sequence[Group], size: int, draw: Draw, bands: int | None
     phase, stated = _draw_phase(ratio, draw), _GAINS[draw.below(len(_GAINS))]
     gain = (math.log(stated) + STATED_ERROR * draw.normal(size)).clamp(*_LOG_GAINS)
     ms = _see_ms(truth, ratio, phase, gain, draw)
-    pan = _add_noise(pan, 10 ** draw.uniform(-3.2, -2.0), draw)
+    pan = _compress(_add_noise(pan, 10 ** draw.uniform(-3.2, -2.0), draw), draw)
     gain, softness = _see_optics(stated, gain, softness, ratio, draw)
     sampling = Sampling.uniform((ratio, ratio), phase, tuple(gain.exp().repeat_interleave(bands).tolist()))
     return _describe(ms, pan, truth, sampling, softness)
@@ -99,8 +101,9 @@ def _see_optics(stated: float, gain: Tensor, softness: Tensor, ratio: float, dra
     """
     unit = softness_unit((ratio, ratio))
     expected = Sampling.uniform((ratio, ratio), (0.0, 0.0), (stated,)).expected_softness
-    seen = gain - softness * unit + _SEEN_ERROR * draw.normal(len(gain))
-    believed = [combine(math.log(stated), value, _SEEN_ERROR, expected, unit) for value in seen.tolist()]
+    error = draw.between(*_SEEN_ERRORS)
+    seen = gain - softness * unit + error * draw.normal(len(gain))
+    believed = [combine(math.log(stated), value, error, expected, unit) for value in seen.tolist()]
     told = torch.tensor(believed).clamp(*_LOG_GAINS)
     return told, (told - seen) / unit
 
@@ -132,7 +135,8 @@ def _draw_scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> t
     if source.pan is not None:
         truth, pan = image[:-1][:bands], image[-1:]
         truth, change = _refocus(_complete_bands(truth, bands, draw), draw)
-        return _veil(truth, draw), _veil(pan, draw), source.softness + change
+        pan, pan_change = _refocus(pan, draw)
+        return _veil(truth, draw), _veil(pan, draw), source.softness + change - pan_change
     image = image / image.mean((1, 2), keepdim=True).clamp(min=1e-6)
     image = image[draw.order(len(image))].clamp(min=1e-4) ** draw.uniform(0.7, 1.5)
     ground = _complete_bands(image[:bands], bands, draw)
@@ -142,7 +146,8 @@ def _draw_scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> t
     gain, pan_gain = draw.between(*_TRUTH_GAINS), draw.between(*_PAN_GAINS)
     truth, pan = _sample(ground, gain, side, draw), _sample(pan, pan_gain, side, draw)
     truth, change = _refocus(truth, draw)
-    softness = math.log(pan_gain / gain) / math.pi**2 + change
+    pan, pan_change = _refocus(pan, draw)
+    softness = math.log(pan_gain / gain) / math.pi**2 + change - pan_change
     return _veil(truth, draw), _veil(pan, draw), softness
 
 
@@ -216,7 +221,7 @@ def _see_ms(truth: Tensor, ratio: float, phase: tuple[float, float], gain: Tenso
     slip = slip * torch.where(draw.rand(batch, 1, 1) < 0.1, 4.0, 1.0)
     phases = torch.tensor(phase) + ratio * slip
     ms = degrade(truth, ratio, phases.to(truth), gains.clamp(0.02, 0.85).to(truth), (rows, cols))
-    return _add_noise(ms, 10 ** draw.uniform(-3.5, -2.0), draw)
+    return _compress(_add_noise(ms, 10 ** draw.uniform(-3.5, -2.0), draw), draw)
 
 
 def _add_noise(x: Tensor, level: float, draw: Draw) -> Tensor:
@@ -226,6 +231,26 @@ def _add_noise(x: Tensor, level: float, draw: Draw) -> Tensor:
     step = x.amax((-2, -1), keepdim=True).clamp(min=1e-6) / 2 ** (8 + draw.below(5))
     grey: Tensor = (x / step).round() * step
     return grey
+
+
+def _compress(x: Tensor, draw: Draw) -> Tensor:
+    """Round a fifth of all images in the cosine transform of blocks of 8² pixels, as lossy compression does."""
+    if not draw.chance(_COMPRESSED):
+        return x
+    height, width = x.shape[-2:]
+    grown = F.pad(x, (0, -width % _BLOCK, 0, -height % _BLOCK), mode="replicate")
+    angle = math.pi / _BLOCK * torch.outer(torch.arange(_BLOCK), torch.arange(_BLOCK) + 0.5)
+    cosines = (torch.cos(angle) * math.sqrt(2 / _BLOCK)).to(x)
+    cosines[0] /= math.sqrt(2)
+    rows, cols = (side // _BLOCK for side in grown.shape[-2:])
+    blocks = grown.view(*x.shape[:-2], rows, _BLOCK, cols, _BLOCK).transpose(-3, -2)
+    waves: Tensor = cosines @ blocks @ cosines.T
+    # Fine waves are rounded more coarsely, as by the tables of JPEG.
+    coarse = 1 + torch.arange(_BLOCK).to(x)[:, None] + torch.arange(_BLOCK).to(x)
+    step = x.std((-2, -1), keepdim=True)[..., None, None] * 10 ** draw.uniform(-2.5, math.log10(_COARSEST)) / 4 * coarse
+    waves = (waves / step).round() * step
+    back: Tensor = (cosines.T @ waves @ cosines).transpose(-3, -2).reshape(grown.shape)
+    return back[..., :height, :width].contiguous()
 
 
 def _draw_phase(ratio: float, draw: Draw) -> tuple[float, float]:
