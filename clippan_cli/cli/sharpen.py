@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clippan_cli.base.listener import Listener
 from clippan_cli.base.rerun import check_rerun
 from clippan_cli.cli.command import Call, command
 from clippan_cli.cli.params import Inputs, MsFiles, PanFile, scene_files
-from clippan_cli.errors import UsageError
+from clippan_cli.errors import InputError, UsageError
+from clippan_cli.scene.find import SceneFiles
 from clippan_cli.sharpening.options import SharpenOptions
 
 if TYPE_CHECKING:
@@ -24,6 +29,15 @@ _Report = Annotated[
         help="Assesses the result, and writes the report to this HTML file.", metavar="FILE", show_default=False
     ),
 ]
+_Tune = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Refines the model on this scene first, looking at it for so long; the model is kept as FILE.model.",
+        metavar="SECONDS",
+        show_default=False,
+    ),
+]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Prints the plan and does nothing.")]
 
 
@@ -36,6 +50,7 @@ def sharpen(
     ms: MsFiles = None,
     pan: PanFile = None,
     options: SharpenOptions,
+    tune: _Tune = None,
     report: _Report = None,
     dry_run: _DryRun = False,
 ) -> None:
@@ -45,6 +60,8 @@ def sharpen(
     """
     ms_files, pan_file = scene_files(inputs, ms, pan)
     check_rerun(overwrite=options.overwrite, resume=options.resume)
+    if tune is not None and options.method is not None:
+        raise UsageError(f"{options.method} has nothing to tune", "leave out `method` or --tune")
     if dry_run:
         _explain(call, ms_files, pan_file, output, options)
         return
@@ -59,6 +76,9 @@ def sharpen(
         taken = [*ms_files, pan_file, output, f"{output}.clippan.json", f"{output}.partial"]
         check_report(report, taken, overwrite=options.overwrite or options.resume)
     with call.work() as (console, stop):
+        if tune is not None:
+            files = SceneFiles(Path(output).name, tuple(ms_files), pan_file)
+            options = _tuned(files, f"{output}.model", tune, options, console, stop)
         record = run(ms_files, pan_file, output, options, console, stop=stop)
         # As soon as it is there: what comes after may fail.
         call.show(record, record.output)
@@ -67,6 +87,29 @@ def sharpen(
 
             assess(ms_files, pan_file, output, report_options(options, report), console, stop=stop)
             console.say(f"report: {report}")
+
+
+def _tuned(
+    files: SceneFiles, folder: str, seconds: float, options: SharpenOptions, hears: Listener, stop: Event
+) -> SharpenOptions:
+    """Refine the model on the scene, and return the options with the model that came out."""
+    from clippan_cli.training.options import TuneOptions
+    from clippan_cli.training.tune import tune
+
+    said = TuneOptions(
+        init=options.model,
+        seconds=seconds,
+        consistency=options.consistency,
+        device=options.machine.device,
+        scene=options.scene,
+        overwrite=options.overwrite,
+        resume=options.resume,
+    )
+    try:
+        return replace(options, model=tune([files], folder, said, hears, stop).output)
+    except InputError as error:
+        hears.warn(f"the model is used as it is: {error}")
+        return options
 
 
 def _explain(call: Call, ms: list[str], pan: str, output: str | None, options: SharpenOptions) -> None:

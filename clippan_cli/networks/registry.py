@@ -19,6 +19,7 @@ NETWORKS = {
     "pan-mamba": "pan_mamba:PanMamba",
     "ship": "ship:Ship",
     "injector": "injector:Injector",
+    "refined": "refined:Refined",
 }
 
 

@@ -240,7 +240,9 @@ class TuneOptions:
 
     Args:
         init: The model to begin with: a shipped one's id, or a folder.
-        weights: The weights that learn: ``"full"``, all of them, or ``"freeze"``, the last layer's only.
+        weights: The weights that learn: ``"refine"``, a few more for each band, by least squares; ``"full"``, all that
+            the model has, or ``"freeze"``, its last layer's only, step by step.
+        seconds: After how many seconds a refinement has seen enough.
         iterations: The number of steps of the optimiser.
         rate: The highest learning rate.
         angle: The weight of the spectral angle.
@@ -254,7 +256,12 @@ class TuneOptions:
     """
 
     init: str = _init(DEFAULT, "Names the model to begin with (clippan models list).")
-    weights: str = option("full", "Says what learns: all weights, or the last layer's only.", metavar="full|freeze")
+    weights: str = option(
+        "refine",
+        "Says what learns: a few more weights for each band, in seconds; all weights; or the last layer's only.",
+        metavar="refine|full|freeze",
+    )
+    seconds: float = option(60.0, "Sets after how many seconds a refinement has seen enough.", least=0)
     iterations: int = _iterations(300)
     rate: float = _rate(5e-4)
     angle: float = _angle(1.0)

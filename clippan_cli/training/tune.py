@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from clippan_cli.base.identity import tell_apart
+import torch
+
+from clippan_cli.base.files import replace_table
+from clippan_cli.base.identity import Key, check_same, tell_apart
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity
-from clippan_cli.errors import UsageError
-from clippan_cli.modelstore.model import RECORD
+from clippan_cli.base.version import ALGORITHM, __version__
+from clippan_cli.errors import InputError, ModelError, OutputError, UsageError
+from clippan_cli.modelstore.model import RECORD, Model, read_model
 from clippan_cli.modelstore.records import ModelRecord
+from clippan_cli.networks.injector import Injector
 from clippan_cli.networks.network import Network
-from clippan_cli.scene.find import find_all
+from clippan_cli.networks.refined import Refined
+from clippan_cli.scene.find import SceneFiles, find_all
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.learned_scene import check_sensor
 from clippan_cli.training.data.pairs import Batch
-from clippan_cli.training.data.reduced_scene import reduce_scene
+from clippan_cli.training.data.reduced_scene import ReducedScene, reduce_scene
+from clippan_cli.training.loop.curves import CURVES
 from clippan_cli.training.loop.distributed import check_alone
-from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
-from clippan_cli.training.loop.task import Schedule, Trained
+from clippan_cli.training.loop.steps import LOG, Loop, begin_from, check_folder, discard
+from clippan_cli.training.loop.task import Run, Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import TuneOptions
 from clippan_cli.training.products.model import ModelProduct
 from clippan_cli.training.products.recipe import make_recipe
+from clippan_cli.training.refine import refine
 
-TUNES = ("full", "freeze")
+TUNES = ("refine", "full", "freeze")
 
 _LESSONS = """Tuned from {} ({}) on real scenes one scale down (Wald), where the measured MS is the truth; the
 validation in the log is on crops of the same scenes.
 Loss: logarithm of the error, plus {:g} times that of the spectral angle, after {} back-projections."""
 
+_REFINED = """Refined from {} on real scenes one scale down (Wald), where the measured MS is the truth, by least
+squares after {} back-projections. On parts of the scenes that were kept aside the error is {:.3f} times what it was.
+Whether that holds at full resolution no truth tells."""
+
+_LOG_OF_REFINEMENT = ("ridge", "error_kept_aside")
+
 
 def tune(
-    scenes: Sequence[str],
+    scenes: Sequence[str | SceneFiles],
     output: str | Path,
     options: TuneOptions | None = None,
     listener: Listener | None = None,
@@ -44,7 +60,7 @@ def tune(
     """Tune a model on real scenes, one scale down: what it learns there it is trusted to know at full resolution.
 
     Args:
-        scenes: Folders with an MS and a PAN raster each, folders of such, or lists.
+        scenes: Folders with an MS and a PAN raster each, folders of such, lists, or the files of a scene.
         output: The folder of the new model.
         options: What the user says; None for the defaults.
         listener: Hears of progress.
@@ -67,40 +83,117 @@ def tune(
     check_sensor(options.scene)
     device = choose_device(options.device)
     model = begin_from(options.init, folder)
-    net = model.load().to(device)
-    if options.weights == "freeze":
-        _freeze(net)
-    found = find_all(scenes)
-    lessons = [reduce_scene(files, options.scene, device, hears) for files in found]
+    found = [one for each in scenes for one in ([each] if isinstance(each, SceneFiles) else find_all([each]))]
+    lessons = [lesson for files in found for lesson in reduce_scene(files, options.scene, device, hears)]
     for lesson in lessons:
         model.check_fit(len(lesson.pair.ms), max(lesson.pair.sampling.ratio))
+    key = {
+        **identity(options),
+        "init": model.id,
+        "init_sha256": model.sha256,
+        "sources": {"scenes": len(found)},
+        "learned_from": tell_apart(files.name for files in found),
+    }
+    work = _Work(options, folder, model, lessons, key, device, hears, stop or Event())
+    return _refine(work) if options.weights == "refine" else _descend(work)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a tuning has to do with, whichever way it goes."""
+
+    options: TuneOptions
+    folder: Path
+    model: Model
+    lessons: Sequence[ReducedScene]
+    key: Key
+    device: torch.device
+    hears: Listener
+    stop: Event
+
+    def product(self, network: str, lessons: str) -> ModelProduct:
+        """Return what the tuning leaves behind."""
+        recipe = make_recipe("clippan tune --scenes SCENES", self.folder, self.options, {**self.key, "batch": 1})
+        model = self.model
+        return ModelProduct(
+            network=network, settings=model.settings, ratios=model.ratios, recipe=recipe, lessons=lessons
+        )
+
+
+def _descend(work: _Work) -> Trained[ModelRecord]:
+    """Let weights learn step by step."""
+    options, model, lessons = work.options, work.model, work.lessons
+    net = model.load().to(work.device)
+    if options.weights == "freeze":
+        _freeze(net)
 
     def draw(number: int, size: int) -> Batch:
         chance = Draw.of(options.seed, number)
         return lessons[chance.below(len(lessons))].crop(chance)
 
-    key = {
-        **identity(options),
-        "init": model.id,
-        "init_sha256": model.sha256,
-        "sources": {"scenes": len(lessons)},
-        "learned_from": tell_apart(files.name for files in found),
-    }
-    recipe = make_recipe("clippan tune --scenes SCENES", folder, options, {**key, "batch": 1})
     said = _LESSONS.format(model.id, options.weights, options.angle, options.consistency)
     loop = Loop(
-        folder=folder,
+        folder=work.folder,
         net=net,
         task=Supervised(draw, options.angle, options.consistency),
-        product=ModelProduct(
-            network=model.network, settings=model.settings, ratios=model.ratios, recipe=recipe, lessons=said
-        ),
+        product=work.product(model.network, said),
         schedule=Schedule(options.iterations, 1, options.rate, options.every),
-        key=key,
-        hears=hears,
-        stop=stop or Event(),
+        key=work.key,
+        hears=work.hears,
+        stop=work.stop,
     )
     return loop.run(options.resume)
+
+
+def _refine(work: _Work) -> Trained[ModelRecord]:
+    """Let the weights of a mixture follow from the scenes at once."""
+    options, folder, hears = work.options, work.folder, work.hears
+    if options.resume and (folder / RECORD).is_file():
+        former = read_model(folder).record
+        check_same(former.training.key, {**work.key, "algorithm": ALGORITHM}, str(folder), ModelError)
+        hears.say(f"{folder} is complete already")
+        return Trained(str(folder), former)
+    began = time.perf_counter()
+    bands = sorted({len(lesson.pair.ms) for lesson in work.lessons})
+    if len(bands) > 1:
+        raise InputError(
+            f"scenes have {' and '.join(map(str, bands))} bands: a refinement is for one sensor",
+            "name scenes of one sensor, or `weights=full`",
+        )
+    net = _refinable(work.model, bands[0]).to(work.device)
+    held_out = refine(net, work.lessons, options.consistency, hears, work.stop, options.seconds)
+    best = min(1.0, *held_out.values())
+    if best < 1:
+        hears.say(f"on parts of the scenes kept aside the error is {best:.3f} times what it was")
+    else:
+        hears.warn("what was learned does not help on parts of the scenes kept aside: the model is left as it is")
+    rows = [(f"{ridge:g}", f"{ratio:.5f}") for ridge, ratio in held_out.items()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        discard(folder, RECORD)
+        (folder / CURVES).unlink(missing_ok=True)
+        replace_table(folder / LOG, [_LOG_OF_REFINEMENT, *rows])
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}", "choose another folder") from error
+    run = Run(__version__, str(torch.__version__), str(work.device), round((time.perf_counter() - began) / 60, 1))
+    said = _REFINED.format(work.model.id, options.consistency, best)
+    return work.product("refined", said).write(folder, net, run)
+
+
+def _refinable(model: Model, bands: int) -> Refined:
+    """Load a model as one that has a mixture.
+
+    Raises:
+        ModelError: It is of another architecture.
+    """
+    begun = model.load()
+    if not isinstance(begun, Injector):
+        raise ModelError(
+            f"model {model.id} is of {model.network}, which cannot be refined", "`weights=full`, or `weights=freeze`"
+        )
+    net = Refined(bands, **model.settings)
+    net.load_state_dict(begun.state_dict(), strict=False)
+    return net.eval()
 
 
 def _freeze(net: Network) -> None:

@@ -108,6 +108,32 @@ def test_dry_run_prints_the_plan_and_does_nothing(make_scene: MakeScene) -> None
     assert document["plan"]["method"] == "gsa"
 
 
+def test_tuned_on_the_scene_first(make_scene: MakeScene) -> None:
+    scene = make_scene(size=96)
+    result = sharpen(scene, "--tune", "30")
+    assert result.exit_code == 0
+    assert result.stdout == scene.out + "\n"
+    assert "kept aside" in result.stderr
+    assert left(scene) == {"hrms.tif", "hrms.tif.clippan.json", "hrms.tif.model"}
+    record = json.loads(Path(scene.out + ".clippan.json").read_text())
+    assert record["plan"]["method"] == "hrms.tif.model"
+    again = sharpen(scene, "--tune", "30", "--resume")
+    assert again.exit_code == 0
+    assert "is complete already" in again.stderr
+    assert sharpen(scene, "--tune", "30").exit_code == 5
+
+
+def test_a_scene_that_cannot_be_learned_is_sharpened_all_the_same(make_scene: MakeScene) -> None:
+    scene = make_scene(size=40)
+    result = sharpen(scene, "--tune", "30")
+    assert result.exit_code == 0
+    assert "the model is used as it is: scene hrms.tif: MS of 40 × 40 px is too small" in result.stderr
+    assert left(scene) == {"hrms.tif", "hrms.tif.clippan.json"}
+    result = sharpen(scene, "--tune", "30", "--method", "gsa", "--overwrite")
+    assert result.exit_code == 2
+    assert "gsa has nothing to tune" in result.stderr
+
+
 def test_environment_and_config_file(make_scene: MakeScene, tmp_path: Path) -> None:
     scene = make_scene(size=40)
     config = tmp_path / "clippan.toml"

@@ -19,6 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "pan-mamba": {"width": 8, "depth": 1, "crossings": 1},
     "ship": {"width": 8, "depth": 1},
     "injector": {"width": 8, "blocks": 1},
+    "refined": {"width": 8, "blocks": 1},
 }
 """Settings that keep the tests quick."""
 
@@ -200,7 +201,8 @@ def test_all_weights_learn(name: str) -> None:
     ms_up, pan = image(3, 40)
     torch.autograd.backward(fused(made, ms_up, pan).square().mean())
     # Heads of another ratio; what a softmax does not see, for all its inputs have it in common; PAN after its last use.
-    idle = {"injector": ("pan.2.", "head.2.", "basis.2."), "ship": ("interactions.2.pan.",)}.get(name, ())
+    other = ("pan.2.", "head.2.", "basis.2.")
+    idle = {"injector": other, "refined": other, "ship": ("interactions.2.pan.",)}.get(name, ())
     for label, weight in made.named_parameters():
         if label.startswith(idle) or (".evolve." in label and label.endswith("bias")):
             continue

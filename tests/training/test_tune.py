@@ -49,7 +49,7 @@ def test_crops_of_all_scenes_are_learned_from(put: Put, tmp_path: Path) -> None:
     put("a", size=72)
     place = put("b", size=64, seed=1)
     said = Said()
-    record = tune([str(place)], tmp_path / "m", TuneOptions(iterations=1), said).record
+    record = tune([str(place)], tmp_path / "m", TuneOptions(weights="full", iterations=1), said).record
     assert record.training.sources == {"scenes": 2}
     assert [line for line in said.lines if line.startswith("learning from")] == [
         "learning from a: 18 × 18 px one scale down",
@@ -58,7 +58,7 @@ def test_crops_of_all_scenes_are_learned_from(put: Put, tmp_path: Path) -> None:
 
 
 def test_a_tuning_that_was_stopped_ends_the_same(put: Put, tmp_path: Path) -> None:
-    place, options = [str(put("a", size=64))], TuneOptions(iterations=4, every=2)
+    place, options = [str(put("a", size=64))], TuneOptions(weights="full", iterations=4, every=2)
     tune(place, tmp_path / "whole", options)
     said = Said(stop_at=3)
     with pytest.raises(Interrupted, match="stopped after 3 of 4"):
@@ -72,7 +72,7 @@ def test_a_tuning_that_was_stopped_ends_the_same(put: Put, tmp_path: Path) -> No
 def test_options_of_the_scene_reach_the_tuning(put: Put, tmp_path: Path) -> None:
     place = [str(put("a", size=64))]
     made = {
-        gain: tune(place, tmp_path / f"{gain}", TuneOptions(iterations=2, scene=SceneOptions(mtf_gain=gain))).record
+        gain: tune(place, tmp_path / f"{gain}", TuneOptions(scene=SceneOptions(mtf_gain=gain))).record
         for gain in (0.2, 0.5)
     }
     assert not same(weights(tmp_path / "0.2"), weights(tmp_path / "0.5"))
@@ -83,13 +83,13 @@ def test_options_of_the_scene_reach_the_tuning(put: Put, tmp_path: Path) -> None
 
 def test_a_model_is_not_tuned_into_itself(put: Put, tmp_path: Path) -> None:
     place = [str(put("a", size=64))]
-    tune(place, tmp_path / "m", TuneOptions(iterations=1))
+    tune(place, tmp_path / "m", TuneOptions(weights="full", iterations=1))
     with pytest.raises(UsageError, match="cannot go on from itself"):
         tune(place, tmp_path / "m", TuneOptions(init=str(tmp_path / "m"), overwrite=True))
     record = tune(place, tmp_path / "n", TuneOptions(init=str(tmp_path / "m"), iterations=1)).record
     assert record.training.init == "m"
     with pytest.raises(OutputError, match="holds a model"):
-        tune(place, tmp_path / "n", TuneOptions(iterations=1))
+        tune(place, tmp_path / "n", TuneOptions(weights="full", iterations=1))
 
 
 def test_a_model_of_other_bands_is_not_tuned(put: Put, tmp_path: Path) -> None:
@@ -111,6 +111,60 @@ def test_another_scene_is_another_tuning(put: Put, tmp_path: Path) -> None:
     said = Said()
     said.stop.set()
     with pytest.raises(Interrupted):
-        tune([str(place / "a")], tmp_path / "m", TuneOptions(iterations=3), said, said.stop)
+        tune([str(place / "a")], tmp_path / "m", TuneOptions(weights="full", iterations=3), said, said.stop)
     with pytest.raises(ModelError, match="another learned_from"):
-        tune([str(place / "b")], tmp_path / "m", TuneOptions(iterations=3, resume=True))
+        tune([str(place / "b")], tmp_path / "m", TuneOptions(weights="full", iterations=3, resume=True))
+
+
+def test_refined_by_default(put: Put, tmp_path: Path) -> None:
+    place, said = [str(put("a", size=96))], Said()
+    record = tune(place, tmp_path / "m", listener=said).record
+    assert (record.network, record.bands) == ("refined", 4)
+    before, after = find_model("injector-3").load().state_dict(), weights(tmp_path / "m")
+    assert set(after) - set(before) == {"mixture"}
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    table = rows(tmp_path / "m")
+    best = min(float(row["error_kept_aside"]) for row in table)
+    card = (tmp_path / "m" / "CARD.md").read_text()
+    assert f"the error is {min(best, 1):.3f} times" in " ".join(card.split())
+    assert "steps" not in card
+    assert any("kept aside" in line for line in said.lines)
+
+
+def test_a_refinement_that_is_there_is_not_repeated(put: Put, tmp_path: Path) -> None:
+    place, options = [str(put("a", size=64))], TuneOptions(resume=True)
+    first = tune(place, tmp_path / "m", options).record
+    said = Said()
+    assert tune(place, tmp_path / "m", options, said).record == first
+    assert said.lines[-1].endswith("is complete already")
+    with pytest.raises(ModelError, match="another consistency"):
+        tune(place, tmp_path / "m", replace(options, consistency=1))
+    with pytest.raises(OutputError, match="holds a model"):
+        tune(place, tmp_path / "m", TuneOptions())
+
+
+def test_a_refined_model_is_refined_anew(put: Put, tmp_path: Path) -> None:
+    one, other = (str(put(name, size=96, seed=seed)) for name, seed in (("a", 0), ("b", 1)))
+    tune([one + "/a"], tmp_path / "first")
+    tune([other + "/b"], tmp_path / "second", TuneOptions(init=str(tmp_path / "first")))
+    tune([other + "/b"], tmp_path / "anew")
+    assert same(weights(tmp_path / "second"), weights(tmp_path / "anew"))
+
+
+def test_what_cannot_be_refined(put: Put, tmp_path: Path) -> None:
+    pretrain(tmp_path / "pnn", replace(SMALL, network="pnn", settings={"widths": (4, 4)}, bands=4, iterations=1))
+    with pytest.raises(ModelError, match="is of pnn, which cannot be refined") as caught:
+        tune([str(put("a", size=64))], tmp_path / "m", TuneOptions(init=str(tmp_path / "pnn")))
+    assert "weights=full" in caught.value.hint
+    place = put("b", size=64, count=3)
+    with pytest.raises(InputError, match="scenes have 3 and 4 bands"):
+        tune([str(place)], tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_folder_that_cannot_be_written(put: Put, tmp_path: Path) -> None:
+    place = [str(put("a", size=64))]
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "training.csv").mkdir()
+    with pytest.raises(OutputError, match="cannot write"):
+        tune(place, tmp_path / "m")

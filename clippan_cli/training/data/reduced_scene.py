@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from clippan_cli.base.geometry import Box
 from clippan_cli.base.listener import Listener
@@ -13,7 +15,9 @@ from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.pixels import Pixels
+from clippan_cli.physics.optics import believe, measure_optics
+from clippan_cli.physics.pixels import Pixels, Window
+from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.wald import Reduced, reduce
 from clippan_cli.scene.find import SceneFiles
 from clippan_cli.training.data.draw import Draw
@@ -41,11 +45,16 @@ class ReducedScene:
         whole = Box.whole(self.pair.ms.shape)
         return self.batch(draw.box(whole, [min(_SIDE, size) for size in whole.shape]))
 
+    def pan_box(self, ms_box: Box) -> Box:
+        """Return the PAN pixels that a window covers."""
+        sampling = self.pair.sampling
+        return sampling.pan_box(ms_box, int(max(sampling.ratio) / 2), Box.whole(self.pair.pan.shape).shape)
+
     def batch(self, ms_box: Box) -> Batch:
         """Cut out one window."""
         pair, sampling = self.pair, self.pair.sampling
         whole, fine = Box.whole(pair.ms.shape), Box.whole(pair.pan.shape)
-        pan_box = sampling.pan_box(ms_box, int(max(sampling.ratio) / 2), fine.shape)
+        pan_box = self.pan_box(ms_box)
         ms, pan, truth = ms_box.cut(pair.ms, whole), pan_box.cut(pair.pan, fine), pan_box.cut(pair.truth, fine)
         operators = Operators(sampling, pan_box, ms_box, device=ms.device)
         low = Operators(sampling.common, pan_box, ms_box, device=ms.device).low_pass(pan)
@@ -60,14 +69,25 @@ class ReducedScene:
         )
 
 
-def reduce_scene(files: SceneFiles, options: SceneOptions, device: torch.device, hears: Listener) -> ReducedScene:
-    """Bring a scene one scale down.
+CHANGES = (-0.5, -0.25, 0.0, 0.25, 0.5)
+"""How far the logarithms of the true gains are off what is believed, time by time a scene is brought one scale down."""
+
+
+def reduce_scene(
+    files: SceneFiles, options: SceneOptions, device: torch.device, hears: Listener
+) -> tuple[ReducedScene, ...]:
+    """Bring a scene one scale down several times, through optics that are more or less what is believed.
+
+    Nobody's optics are known exactly: what is learned must serve all that they may be.
 
     Args:
         files: Where the scene lies.
         options: What is said of the scene.
         device: Where its pixels go.
         hears: Hears how large the scene is.
+
+    Returns:
+        The scene, once for each of :data:`CHANGES`; once only where what is stated of the optics is to be believed.
 
     Raises:
         InputError: It has gaps, or is too small.
@@ -84,10 +104,25 @@ def reduce_scene(files: SceneFiles, options: SceneOptions, device: torch.device,
             f"scene {files.name}: MS of {box.shape[1]} × {box.shape[0]} px is too small to learn from",
             f"it takes {least} px a side",
         )
-    small = reduce(window.ms.values / scale, window.pan.values / scale, sampling.within(box, pan_box))
-    small = Reduced(small.ms.to(device), small.pan.to(device), small.truth.to(device), small.sampling)
-    hears.say(f"learning from {files.name}: {small.ms.shape[2]} × {small.ms.shape[1]} px one scale down")
+    ms, pan, place = window.ms.values / scale, window.pan.values / scale, sampling.within(box, pan_box)
+    blind = not options.stated_optics
+    made = tuple(_reduce(ms, pan, place, change, blind, device) for change in (CHANGES if blind else (0.0,)))
+    height, width = made[0].pair.ms.shape[1:]
+    hears.say(f"learning from {files.name}: {width} × {height} px one scale down")
+    return made
+
+
+def _reduce(
+    ms: Tensor, pan: Tensor, sampling: Sampling, change: float, blind: bool, device: torch.device
+) -> ReducedScene:
+    """Degrade a scene through gains that are off by a factor, and believe of the result what its pixels show."""
+    gains = tuple(min(gain * math.exp(change), 0.9) for gain in sampling.gains)
+    small = reduce(ms, pan, replace(sampling, gains=gains))
     whole = Box.whole(small.ms.shape)
+    sample = Window(Pixels(small.ms), Pixels(small.pan), whole, Box.whole(small.pan.shape))
+    stated = replace(small.sampling, gains=sampling.gains)
+    believed = believe(stated, measure_optics([sample], stated) if blind else None)
+    small = Reduced(small.ms.to(device), small.pan.to(device), small.truth.to(device), believed)
     operators = Operators(small.sampling, Box.whole(small.pan.shape), whole, device=device)
     moments = tile_moments(FEATURES, small.ms, Pixels(small.pan), operators.covered, operators, core=whole)
     traits = from_moments(moments, small.sampling)

@@ -13,12 +13,13 @@ _CARD = """# {id}
 
     {it.command}
 
-{it.minutes} minutes on {it.device}, torch {it.torch}, seed {it.options[seed]}: {it.options[iterations]:,} steps of \
-{it.options[batch]} pairs. Sources: {sources}.
+{it.minutes} minutes on {it.device}, torch {it.torch}{steps}. Sources: {sources}.
 {lessons}
 
 `training.csv` is the log.
 """
+
+_STEPS = ", seed {it[seed]}: {it[iterations]:,} steps of {it[batch]} pairs"
 
 
 def training_card(name: str, made: Network, training: TrainingRecord, lessons: str) -> str:
@@ -35,6 +36,7 @@ def training_card(name: str, made: Network, training: TrainingRecord, lessons: s
         it=training,
         title=made.title,
         lessons=lessons,
+        steps="" if training.options.get("weights") == "refine" else _STEPS.format(it=training.options),
         weights=sum(weight.numel() for weight in made.parameters()),
         bands="any number of bands" if made.any_bands else f"{made.bands} bands",
         sources=", ".join(f"{count} {kind}" for kind, count in training.sources.items()),

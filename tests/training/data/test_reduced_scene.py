@@ -13,14 +13,20 @@ from clippan_cli.physics.operators import Operators
 from clippan_cli.scene.find import find_all
 from clippan_cli.training.data import learned_scene
 from clippan_cli.training.data.draw import Draw
-from clippan_cli.training.data.reduced_scene import ReducedScene, reduce_scene
+from clippan_cli.training.data.reduced_scene import CHANGES, ReducedScene, reduce_scene
 from tests.conftest import Made, read
 from tests.training.conftest import CPU, MakeScene, Said
 
 
-def reduced(scene: Made, options: SceneOptions | None = None, said: Said | None = None) -> ReducedScene:
+def reduced_all(scene: Made, options: SceneOptions | None = None, said: Said | None = None) -> tuple[ReducedScene, ...]:
     (files,) = find_all([str(scene.folder)])
     return reduce_scene(files, options or SceneOptions(), CPU, said or Said())
+
+
+def reduced(scene: Made, options: SceneOptions | None = None, said: Said | None = None) -> ReducedScene:
+    """Return a scene through the very optics that are believed."""
+    made = reduced_all(scene, options, said)
+    return made[len(made) // 2]
 
 
 @pytest.fixture
@@ -114,6 +120,21 @@ def test_too_small(make_scene: MakeScene, ratio: int, least: int) -> None:
         reduced(make_scene(size=least - 1, ratio=ratio))
     assert caught.value.hint == f"it takes {least} px a side"
     assert reduced(make_scene(size=least, ratio=ratio)).pair.ms.shape == (4, 16, 16)
+
+
+def test_a_scene_is_seen_through_several_optics(make_scene: MakeScene) -> None:
+    scene = make_scene(size=96)
+    made = reduced_all(scene)
+    contrasts = [float(each.pair.ms.std()) for each in made]
+    assert contrasts == sorted(contrasts)
+    assert len(set(contrasts)) == len(CHANGES)
+    # The truth and PAN are the same, and what is believed follows what the pixels show.
+    assert all(torch.equal(each.pair.truth, made[0].pair.truth) for each in made)
+    assert all(torch.equal(each.pair.pan, made[0].pair.pan) for each in made)
+    gains = [each.pair.sampling.gains[0] for each in made]
+    assert gains == sorted(gains)
+    (only,) = reduced_all(scene, SceneOptions(stated_optics=True))
+    assert only.pair.sampling.softness is None
 
 
 def test_what_is_said_of_a_scene_is_heard(make_scene: MakeScene) -> None:
