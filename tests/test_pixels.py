@@ -34,7 +34,9 @@ def pixels(scene: str, folder: Path) -> NDArray[Any]:
     """Every 53rd pixel of a sample scene, sharpened: ``(C, H / 53, W / 53)``."""
     out = folder / f"{scene}.tif"
     files = [str(SCENES / scene / name) for name in ("ms.tif", "pan.tif")]
-    result = CliRunner().invoke(app, ["sharpen", *files, "-o", str(out), "--device", "cpu", *RUNS[scene]])
+    result = CliRunner().invoke(
+        app, ["sharpen", *files, "-o", str(out), "--device", "cpu", "--precision", "fp32", *RUNS[scene]]
+    )
     assert result.exit_code == 0, result.output
     return read(str(out))[:, ::STEP, ::STEP].astype(int)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from clippan_cli.assessment.candidate import Candidate, Fused, Interpolated
 from clippan_cli.assessment.options import AssessOptions
 from clippan_cli.assessment.record import Role
+from clippan_cli.base.machine import Machine
 from clippan_cli.fusion.consistency import total_halo
 from clippan_cli.fusion.method import Method, Statistics
 from clippan_cli.fusion.registry import CLASSICAL, CONSISTENCY, method
@@ -60,20 +59,20 @@ class Contender:
         return Fused(self.name, self.halo(statistics.sampling), self.method.fit(statistics), self.steps, bands)
 
 
-def line_up(options: AssessOptions, image: str | None, device: torch.device) -> tuple[Contender, ...]:
+def line_up(options: AssessOptions, image: str | None, machine: Machine) -> tuple[Contender, ...]:
     """Say who is judged: the image or the methods first, the anchors last.
 
     Args:
         options: What the user said.
         image: The name of the image; None to compare methods.
-        device: The device that computes models.
+        machine: The machine that computes models.
     """
     # The anchor is always the same; what the user compares ends as the user says.
     classical = Contender(
         name=_named(CLASSICAL, CONSISTENCY),
         role="classical",
         key=CLASSICAL,
-        method=method(CLASSICAL, device),
+        method=method(CLASSICAL),
         steps=CONSISTENCY,
     )
     anchors = (classical, Contender(name=EXP, role="interpolation", key=EXP))
@@ -82,7 +81,13 @@ def line_up(options: AssessOptions, image: str | None, device: torch.device) -> 
         return (Contender(name=f"{image} (the image)" if taken else image, role="result"), *anchors)
     steps = options.consistency
     compared = (
-        Contender(name=_named(key, steps), role="method", key=key, method=method(key, device), steps=steps)
+        Contender(
+            name=_named(key, steps),
+            role="method",
+            key=key,
+            method=method(key, machine.device, machine.precision),
+            steps=steps,
+        )
         for key in dict.fromkeys(options.methods)
         if key != EXP and _named(key, steps) != classical.name
     )

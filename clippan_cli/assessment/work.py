@@ -98,7 +98,7 @@ def open_work(scene: Scene, hrms: str | None, options: AssessOptions, hears: Lis
             bands=bands,
             image=image,
             reference=reference,
-            contenders=line_up(options, name, scene.machine.device),
+            contenders=line_up(options, name, scene.machine),
             hears=hears,
             stop=stop,
         )

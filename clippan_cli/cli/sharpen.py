@@ -78,7 +78,7 @@ def sharpen(
     with call.work() as (console, stop):
         if tune is not None:
             files = SceneFiles(Path(output).name, tuple(ms_files), pan_file)
-            options = _tuned(files, f"{output}.model", tune, options, console, stop)
+            options = _tuned(options, files, f"{output}.model", seconds=tune, hears=console, stop=stop)
         record = run(ms_files, pan_file, output, options, console, stop=stop)
         # As soon as it is there: what comes after may fail.
         call.show(record, record.output)
@@ -90,7 +90,7 @@ def sharpen(
 
 
 def _tuned(
-    files: SceneFiles, folder: str, seconds: float, options: SharpenOptions, hears: Listener, stop: Event
+    options: SharpenOptions, files: SceneFiles, folder: str, *, seconds: float, hears: Listener, stop: Event
 ) -> SharpenOptions:
     """Refine the model on the scene, and return the options with the model that came out."""
     from clippan_cli.training.options import TuneOptions

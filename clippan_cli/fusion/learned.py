@@ -23,13 +23,15 @@ class Learned(Method):
     Args:
         model: The model, whose weights are checked and loaded at once.
         device: The device of the tiles to come.
+        precision: How the network computes: ``"fp32"``, or ``"bf16"`` where its form allows it.
 
     Raises:
         ModelError: The weights are damaged.
     """
 
-    def __init__(self, model: Model, device: torch.device | str = "cpu") -> None:
+    def __init__(self, model: Model, device: torch.device | str = "cpu", precision: str = "fp32") -> None:
         self.model, self.network, self.name = model, model.load().to(device), model.id
+        self._narrow = precision == "bf16" and self.network.narrow
         self.features = FEATURES if self.network.needs_context else ()
 
     def fit(self, statistics: Statistics) -> Fitted:
@@ -37,7 +39,7 @@ class Learned(Method):
         sampling = statistics.sampling
         self.check_fit(sampling)
         traits = from_moments(statistics.moments, sampling) if self.network.needs_context else None
-        return _Learned(self.network, traits, sampling.common)
+        return _Learned(self.network, traits, sampling.common, self._narrow)
 
     def check_fit(self, sampling: Sampling) -> None:
         """Refuse a scene that the model was not made for.
@@ -68,6 +70,7 @@ class _Learned(Fitted):
     network: Network
     traits: Traits | None
     common: Sampling
+    narrow: bool
 
     @torch.no_grad()
     def fuse(self, tile: Tile) -> Tensor:
@@ -79,7 +82,8 @@ class _Learned(Fitted):
         # All tiles lie on one lattice of the network's own multiple.
         before = [span.start % self.network.multiple for span in box]
         planes = [padded(x[cut][None], (before[1], 0, before[0], 0)) for x in (tile.ms_up, pan[None], low[None])]
-        out: Tensor = self.network(planes[0], planes[1], self._context(planes[2], tile))
+        with torch.autocast(pan.device.type, torch.bfloat16, enabled=self.narrow):
+            out: Tensor = self.network(planes[0], planes[1], self._context(planes[2], tile))
         fused = out[0, :, before[0] :, before[1] :]
         if box == whole:
             return fused

@@ -36,12 +36,13 @@ METHODS = {
 }
 
 
-def method(name: str, device: torch.device | str = "cpu") -> Method:
+def method(name: str, device: torch.device | str = "cpu", precision: str = "fp32") -> Method:
     """Return the method of a name: a classical one, a shipped model by its id, or a model's folder.
 
     Args:
         name: The method's name, the model's id or its folder.
         device: The device on which a model will compute.
+        precision: How a model will compute: ``"fp32"`` or ``"bf16"``.
 
     Raises:
         UsageError: There is no such method.
@@ -54,7 +55,7 @@ def method(name: str, device: torch.device | str = "cpu") -> Method:
     from clippan_cli.fusion.learned import Learned
     from clippan_cli.modelstore.model import find_model
 
-    return Learned(find_model(name), device)
+    return Learned(find_model(name), device, precision)
 
 
 def consistency() -> Any:

@@ -16,7 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clippan_cli.networks.network import Context, Network, Trait, completed, conv, padded, start_at_zero
+from clippan_cli.networks.network import (
+    Context,
+    Network,
+    Trait,
+    completed,
+    conv,
+    full_precision,
+    padded,
+    start_at_zero,
+)
 from clippan_cli.networks.surroundings import mean_around
 
 _FOLDS = (2, 4)
@@ -41,6 +50,7 @@ class Injector(Network):
     title: ClassVar[str] = "clippan's own"
     any_bands: ClassVar[bool] = True
     needs_context: ClassVar[bool] = True
+    narrow: ClassVar[bool] = True
     multiple: ClassVar[int] = max(_FOLDS)
 
     def __init__(self, bands: int, width: int = 32, blocks: int = 3) -> None:
@@ -64,7 +74,8 @@ class Injector(Network):
         height, width = ms_up.shape[2:]
         grown, pan, pan_low = (completed(x, fold) for x in (ms_up, pan, context.pan_low))
         gains, rest = self._coarse(grown, pan, pan_low, context, fold)
-        basis = F.pixel_unshuffle(self.basis[str(fold)](pan - pan_low), fold)
+        with full_precision(pan):
+            basis = F.pixel_unshuffle(self.basis[str(fold)](pan - pan_low), fold)
         basis = basis.view(len(basis), _BASIS, -1, *basis.shape[2:])
         places = zip(_refined(gains, fold), basis.unbind(2), rest.unbind(2), strict=True)
         added = [_sum_of_products(gain, forms, left) for gain, forms, left in places]
@@ -102,7 +113,7 @@ class Injector(Network):
         planes = torch.stack([(band - mean) / spread, likeness, relative, colour, mean.clamp(-3, 3)], 2)
         shared = torch.cat([fine / pan_spread, (low - pan_mean) / pan_spread], 1)
         x = self._features(planes, shared, context, fold)
-        out = self.head[str(fold)](x).view(*planes.shape[:2], -1, *planes.shape[3:])
+        out = self.head[str(fold)](x).to(planes).view(*planes.shape[:2], -1, *planes.shape[3:])
         scale = spread * unit
         local = scale / (pan_spread * pan_unit)
         slope = context.traits[..., Trait.CORRELATION, None, None].clamp(min=0) * unit / pan_unit
@@ -110,7 +121,8 @@ class Injector(Network):
         modulated = slope * ((band * unit + level) / matched).clamp(0.5, 2)
         units = torch.stack([local, likeness * local, modulated], 2)
         parts = out[:, :, : 3 * _BASIS].reshape(*units.shape[:3], _BASIS, *units.shape[3:])
-        gains = torch.einsum("bcukhw,bcuhw->bckhw", parts, units)
+        with full_precision(parts):
+            gains = torch.einsum("bcukhw,bcuhw->bckhw", parts, units)
         return gains, out[:, :, 3 * _BASIS :] * scale[:, :, None]
 
     def _features(self, planes: Tensor, shared: Tensor, context: Context, fold: int) -> Tensor:

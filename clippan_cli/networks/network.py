@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -92,6 +93,9 @@ class Network(nn.Module, ABC):
     needs_context: ClassVar[bool] = False
     """Whether :meth:`forward` needs a :class:`Context`."""
 
+    narrow: ClassVar[bool] = False
+    """Whether most of it may compute in 16 bits, where the difference does not matter."""
+
     multiple: ClassVar[int] = 1
     """The number of PAN pixels of which height, width and a tile's origin must be a multiple."""
 
@@ -137,6 +141,11 @@ class Network(nn.Module, ABC):
     def tile_safe(self) -> bool:
         """Whether tiles with a halo give what the whole image gives."""
         return self.receptive_field(self.bands) is not None
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """Return a context in which nothing is rounded to 16 bits, whatever is said outside; ``like`` tells the device."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def start_at_zero(layer: _Layer) -> _Layer:

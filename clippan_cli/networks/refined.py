@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clippan_cli.networks.injector import Injector
-from clippan_cli.networks.network import Context
+from clippan_cli.networks.network import Context, full_precision
 
 _SOFT, _SOFTER = 0.7, 1.5
 _LEVELS = (0.2, 3.0)
@@ -41,7 +41,8 @@ class Refined(Injector):
         detail, common, own = self.forms(ms_up, pan, context)
         mixture = self.mixture.to(detail)
         shared, alone = mixture[:, :-_OWN], mixture[:, -_OWN:]
-        mixed = F.conv2d(common, shared[..., None, None])
+        with full_precision(detail):
+            mixed = F.conv2d(common, shared[..., None, None])
         for form, weight in zip(own, alone.unbind(1), strict=True):
             mixed = torch.addcmul(mixed, form, weight[:, None, None])
         return detail + mixed
@@ -55,8 +56,9 @@ class Refined(Injector):
         assert context is not None
         detail = super().detail(ms_up, pan, context)
         fine = pan - context.pan_low
-        soft = blurred(torch.cat([fine, detail], 1), _SOFT)
-        common = torch.cat([detail, fine, soft, blurred(fine, _SOFTER)], 1)
+        with full_precision(detail):
+            soft = blurred(torch.cat([fine, detail], 1), _SOFT)
+            common = torch.cat([detail, fine, soft, blurred(fine, _SOFTER)], 1)
         mean = context.mean[..., None, None]
         level = torch.where(mean > 0, ms_up / mean.clamp(min=1e-12), 1.0).clamp(*_LEVELS) - 1
         return detail, common, [detail * level, fine * level, detail * level.mean(1, keepdim=True)]

@@ -90,7 +90,7 @@ def _fitting(scene: Scene, name: str, hears: Listener) -> Method:
     Raises:
         ModelError: A model other than the default one does not fit.
     """
-    fusion = method(name, scene.machine.device)
+    fusion = method(name, scene.machine.device, scene.machine.precision)
     if isinstance(fusion, Learned):
         try:
             fusion.check_fit(scene.pair.sampling)

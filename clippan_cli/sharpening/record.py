@@ -29,6 +29,7 @@ class PlanRecord:
         halo: The PAN pixels that the method looks beyond a tile.
         workers: The number of tiles computed at once.
         device: The device that computes them.
+        precision: How a network computes: ``"fp32"`` or ``"bf16"``.
         memory_mib: The memory that is needed at the peak, in MiB.
         method: The method or the model.
         consistency: The number of back-projections that end it.
@@ -46,6 +47,7 @@ class PlanRecord:
     halo: int
     workers: int
     device: str
+    precision: str
     memory_mib: int
     method: str
     consistency: int
@@ -154,6 +156,8 @@ def run_key(job: Job) -> dict[str, Plain]:
         "options": as_plain(identity(job.options) | {"tile_size": job.plan.size}),
         # A folder keeps its name when its weights change.
         "model": None if model is None else {"id": model.id, "sha256": model.sha256},
+        # Another machine may compute otherwise.
+        "machine": {"device": job.scene.machine.device.type, "precision": job.scene.machine.precision},
         "phases": as_plain(job.scene.sampling.phases),
     }
 
@@ -180,6 +184,7 @@ def describe_plan(job: Job) -> PlanRecord:
         halo=plan.halo,
         workers=plan.workers,
         device=str(job.scene.machine.device),
+        precision=job.scene.machine.precision,
         memory_mib=round(memory_needed(plan, pair.ms.count) / 2**20),
         method=job.method.name,
         consistency=job.options.consistency,

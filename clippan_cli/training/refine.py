@@ -58,6 +58,7 @@ class Sums:
 def refine(
     net: Refined,
     lessons: Sequence[ReducedScene],
+    *,
     consistency: int,
     hears: Listener,
     stop: Event,

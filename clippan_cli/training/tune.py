@@ -94,11 +94,20 @@ def tune(
         "sources": {"scenes": len(found)},
         "learned_from": tell_apart(files.name for files in found),
     }
-    work = _Work(options, folder, model, lessons, key, device, hears, stop or Event())
+    work = _Work(
+        options=options,
+        folder=folder,
+        model=model,
+        lessons=lessons,
+        key=key,
+        device=device,
+        hears=hears,
+        stop=stop or Event(),
+    )
     return _refine(work) if options.weights == "refine" else _descend(work)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Work:
     """What a tuning has to do with, whichever way it goes."""
 
@@ -161,7 +170,14 @@ def _refine(work: _Work) -> Trained[ModelRecord]:
             "name scenes of one sensor, or `weights=full`",
         )
     net = _refinable(work.model, bands[0]).to(work.device)
-    held_out = refine(net, work.lessons, options.consistency, hears, work.stop, options.seconds)
+    held_out = refine(
+        net,
+        work.lessons,
+        consistency=options.consistency,
+        hears=hears,
+        stop=work.stop,
+        seconds=options.seconds,
+    )
     best = min(1.0, *held_out.values())
     if best < 1:
         hears.say(f"on parts of the scenes kept aside the error is {best:.3f} times what it was")

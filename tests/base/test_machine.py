@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from clippan_cli.base import machine as machines
 from clippan_cli.base.machine import CACHE, MachineOptions, choose_device, use_machine
 from clippan_cli.base.memory import Memory, resident
-from clippan_cli.errors import ResourceError
+from clippan_cli.errors import ResourceError, UsageError
 
 
 class Libc:
@@ -81,6 +82,38 @@ def test_memory_is_handed_back_near_the_bound(libc: Libc) -> None:
     assert libc.trims == 2
     assert libc.told.keys() == kept.keys()
     assert all(libc.told[key] != kept[key] for key in kept)
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        ("flags : fpu avx512f avx512_bf16 avx512_vnni", "bf16"),
+        ("flags : fpu amx_bf16", "bf16"),
+        ("flags : fpu avx2 avx512f", "fp32"),
+        (None, "fp32"),
+    ],
+)
+def test_16_bits_where_the_processor_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str | None, found: str
+) -> None:
+    processor = tmp_path / "cpuinfo"
+    if flags is not None:
+        processor.write_text(f"processor : 0\n{flags}\n")
+    monkeypatch.setattr(machines, "_PROCESSOR", processor)
+    for said, expected in (("auto", found), ("fp32", "fp32"), ("bf16", "bf16")):
+        with use_machine(MachineOptions(device="cpu", precision=said)) as machine:
+            assert machine.precision == expected
+
+
+def test_16_bits_where_the_gpu_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has: has)
+        assert machines.choose_precision("auto", torch.device("cuda")) == expected
+
+
+def test_no_such_precision() -> None:
+    with pytest.raises(UsageError, match="unknown precision 'int8'"), use_machine(MachineOptions(precision="int8")):
+        pytest.fail("it was taken")
 
 
 def test_memory_is_kept_far_below_the_bound(libc: Libc) -> None:

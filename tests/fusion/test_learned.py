@@ -113,11 +113,41 @@ def test_tile_size_does_not_matter(make_scene: MakeScene, collar: bool) -> None:
 def test_scale_equivariance(make_scene: MakeScene) -> None:
     """Four times the DN gives four times the image, but for rounding to whole DN."""
     scene = make_scene(size=48, dtype="float32", peak=100)
-    small = run(scene)
+    small = run(scene, precision="fp32")
     for path in (scene.ms, scene.pan):
         with rasterio.open(path, "r+") as target:
             target.write(target.read() * 3)
-    np.testing.assert_allclose(run(scene), 3 * small, rtol=1e-3, atol=0.02)
+    np.testing.assert_allclose(run(scene, precision="fp32"), 3 * small, rtol=1e-3, atol=0.02)
+    # 16 bits round three times a number otherwise.
+    assert np.abs(run(scene, precision="bf16") - 3 * small).std() < 0.005 * small.std()
+
+
+def test_sixteen_bits_are_enough(make_scene: MakeScene) -> None:
+    scene = make_scene(size=96, dtype="float32", peak=1000)
+    wide, narrow = (run(scene, precision=each) for each in ("fp32", "bf16"))
+    apart = (narrow - wide).std((1, 2)) / wide.std((1, 2))
+    assert apart.min() > 0
+    assert apart.max() < 0.003
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_tile_size_does_not_matter_in_any_precision(make_scene: MakeScene, precision: str) -> None:
+    scene = make_scene(size=80, dtype="float32", peak=1000)
+    made = [run(scene, tile_size=size, precision=precision) for size in (64, 100, 512)]
+    for other in made[1:]:
+        assert np.abs(made[0] - other).max() < 0.01 * made[0].std()
+
+
+def test_networks_that_16_bits_would_harm_keep_32(tmp_path: Path) -> None:
+    pair = torch.rand(3, 16, 16), torch.rand(64, 64)
+    made = network("pnn", 3, widths=(4, 4))
+    for weight in made.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    model = save_model(tmp_path / "m", made, name="pnn", settings={"widths": (4, 4)}, ratios=(2, 6), card="")
+    sampling = Sampling.uniform((4.0, 4.0), (1.5, 1.5), (0.3,) * 3)
+    with torch.inference_mode():
+        wide, narrow = (fuse_whole(Learned(model, precision=each), *pair, sampling, 2) for each in ("fp32", "bf16"))
+    assert torch.equal(wide, narrow)
 
 
 def test_constant_and_dead_bands(make_scene: MakeScene) -> None:

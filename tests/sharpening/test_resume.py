@@ -12,6 +12,7 @@ import pytest
 import rasterio
 
 from clippan_cli import SharpenOptions, sharpen
+from clippan_cli.base import machine as machines
 from clippan_cli.base.documents import as_plain
 from clippan_cli.base.geometry import Box
 from clippan_cli.base.options import build
@@ -194,6 +195,14 @@ def test_another_run_is_not_continued(scene: Made, more: dict[str, Any], named: 
     with pytest.raises(OutputError, match=f"belongs to another run.*another {named}"):
         run(scene, scene.out, resume=True, **more)
     assert before == {path.name: path.read_bytes() for path in scene.folder.iterdir()}
+
+
+def test_a_machine_that_computes_otherwise_does_not_continue(scene: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "choose_precision", lambda *_: "fp32")
+    run(scene, scene.out, 1)
+    monkeypatch.setattr(machines, "choose_precision", lambda *_: "bf16")
+    with pytest.raises(OutputError, match=r"belongs to another run.*another machine"):
+        run(scene, scene.out, resume=True)
 
 
 def test_other_inputs_are_not_continued(scene: Made) -> None:

@@ -88,7 +88,7 @@ def test_what_is_spoiled_is_mended(net: Refined, lessons: Sequence[ReducedScene]
         for head in net.head.parameters():
             head.mul_(0.3)
     before = errors(net, lessons)
-    held_out = refine(net, lessons, 2, Deaf(), Event())
+    held_out = refine(net, lessons, consistency=2, hears=Deaf(), stop=Event())
     after = errors(net, lessons)
     assert min(held_out.values()) < 0.9
     assert all(now < 0.9 * then for now, then in zip(after, before, strict=True))
@@ -108,14 +108,14 @@ def test_what_does_not_help_is_left_out(
     monkeypatch.setattr(refining, "_sum_up", misled)
     with torch.no_grad():
         net.mixture.fill_(1.0)
-    assert min(refine(net, lessons, 2, Deaf(), Event()).values()) >= 1
+    assert min(refine(net, lessons, consistency=2, hears=Deaf(), stop=Event()).values()) >= 1
     assert not bool(net.mixture.any())
 
 
 def test_the_same_scene_gives_the_same_mixture(net: Refined, lessons: Sequence[ReducedScene]) -> None:
     mixtures = []
     for _ in range(2):
-        refine(net, lessons, 2, Deaf(), Event())
+        refine(net, lessons, consistency=2, hears=Deaf(), stop=Event())
         mixtures.append(net.mixture.detach().clone())
     assert torch.equal(*mixtures)
     assert bool(mixtures[0].any())
@@ -124,14 +124,14 @@ def test_the_same_scene_gives_the_same_mixture(net: Refined, lessons: Sequence[R
 def test_brighter_scenes_are_refined_alike(net: Refined, make_scene: MakeScene) -> None:
     mixtures = []
     for peak in (1.0, 3.0):
-        refine(net, reduced(make_scene, size=96, peak=peak, dtype="float32"), 2, Deaf(), Event())
+        refine(net, reduced(make_scene, size=96, peak=peak, dtype="float32"), consistency=2, hears=Deaf(), stop=Event())
         mixtures.append(net.mixture.detach().clone())
     torch.testing.assert_close(*mixtures, rtol=1e-2, atol=1e-3)
 
 
 def test_time_ends_a_refinement_when_every_part_was_seen(net: Refined, lessons: Sequence[ReducedScene]) -> None:
     said = Said()
-    held_out = refine(net, lessons, 2, said, Event(), seconds=0)
+    held_out = refine(net, lessons, consistency=2, hears=said, stop=Event(), seconds=0)
     (line,) = said.lines
     assert "blocks were looked at in 0 s" in line
     assert int(line.split()[0]) < int(line.split()[2])
@@ -142,7 +142,7 @@ def test_a_refinement_stops(net: Refined, lessons: Sequence[ReducedScene]) -> No
     stop = Event()
     stop.set()
     with pytest.raises(Interrupted, match="stopped while refining"):
-        refine(net, lessons, 2, Deaf(), stop)
+        refine(net, lessons, consistency=2, hears=Deaf(), stop=stop)
     assert not bool(net.mixture.any())
 
 

@@ -106,14 +106,15 @@ def reduce_scene(
         )
     ms, pan, place = window.ms.values / scale, window.pan.values / scale, sampling.within(box, pan_box)
     blind = not options.stated_optics
-    made = tuple(_reduce(ms, pan, place, change, blind, device) for change in (CHANGES if blind else (0.0,)))
+    changes = CHANGES if blind else (0.0,)
+    made = tuple(_reduce(ms, pan, place, change=change, blind=blind, device=device) for change in changes)
     height, width = made[0].pair.ms.shape[1:]
     hears.say(f"learning from {files.name}: {width} × {height} px one scale down")
     return made
 
 
 def _reduce(
-    ms: Tensor, pan: Tensor, sampling: Sampling, change: float, blind: bool, device: torch.device
+    ms: Tensor, pan: Tensor, sampling: Sampling, *, change: float, blind: bool, device: torch.device
 ) -> ReducedScene:
     """Degrade a scene through gains that are off by a factor, and believe of the result what its pixels show."""
     gains = tuple(min(gain * math.exp(change), 0.9) for gain in sampling.gains)
