@@ -30,7 +30,6 @@ from clippan_cli.physics.pixels import Pixels, Window
 from clippan_cli.physics.registration import measure_shift
 from clippan_cli.physics.wald import Reduced
 
-
 TRUE = Cell()
 
 
