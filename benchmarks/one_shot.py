@@ -7,8 +7,9 @@ tune` does it. For each model and way to tune it prints ERGAS / SAM after tuning
 
 * on the right half, one scale down, where the truth is the measured MS, through the stated gains and through gains .10
   off on both sides, which nothing is told of;
-* one scale up: the scene is tuned on one scale down, that is, it learns two scales down, and is judged one scale down.
-  This is what `clippan sharpen --tune` relies on, one scale further up, where no truth is known.
+* one scale up: the whole scene, one scale down through the optics that are believed, is what the model is tuned on; so
+  it learns two scales down, and is judged one scale down. This is what `clippan sharpen --tune` relies on, one scale
+  further up, where no truth is known.
 
 Below stand geometric means, the worst, and how many scenes gain at least 5 % of ERGAS, and lose more than 1 %.
 """
@@ -108,9 +109,10 @@ def judge(folder: Path, options: TuneOptions) -> tuple[list[Score | None], float
             after = tuned(left, Path(place, "half"), options)
             seconds = time.perf_counter() - began
             found[:-1] = [gain(degraded(other, cell), before, after) for cell in CELLS]
-        pair = degraded(scene, Cell())
+        believed = replace(scene.stated, gains=scene.sampling.gains)
+        pair = degraded(replace(scene, stated=believed), Cell())
         if min(pair.ms.shape[1:]) >= LEAST:
-            stated = SceneOptions(mtf_gain=statistics.mean(scene.stated.gains))
+            stated = SceneOptions(mtf_gain=statistics.mean(believed.gains))
             small = lay_out(pair, Path(place, "small", folder.name))
             found[-1] = gain(pair, before, tuned(small, Path(place, "up"), replace(options, scene=stated)))
     return found, seconds

@@ -98,6 +98,7 @@ def _tuned(
 
     said = TuneOptions(
         init=options.model,
+        upward=True,
         seconds=seconds,
         consistency=options.consistency,
         device=options.machine.device,

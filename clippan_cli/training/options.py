@@ -242,6 +242,7 @@ class TuneOptions:
         init: The model to begin with: a shipped one's id, or a folder.
         weights: The weights that learn: ``"refine"``, a few more for each band, by least squares; ``"full"``, all that
             the model has, or ``"freeze"``, its last layer's only, step by step.
+        upward: Whether a refinement is dropped where what it learns two scales down does not help one scale down.
         seconds: After how many seconds a refinement has seen enough.
         iterations: The number of steps of the optimiser.
         rate: The highest learning rate.
@@ -260,6 +261,9 @@ class TuneOptions:
         "refine",
         "Says what learns: a few more weights for each band, in seconds; all weights; or the last layer's only.",
         metavar="refine|full|freeze",
+    )
+    upward: bool = option(
+        False, "Drops a refinement where what it learns two scales down does not help one scale down."
     )
     seconds: float = option(60.0, "Sets after how many seconds a refinement has seen enough.", least=0)
     iterations: int = _iterations(300)

@@ -7,6 +7,7 @@ changes.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +18,11 @@ import torch
 from torch import Tensor
 
 from clippan_cli.base.geometry import Box, Span
-from clippan_cli.base.listener import Listener
+from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.errors import Interrupted
 from clippan_cli.networks.refined import Refined
 from clippan_cli.physics.operators import Operators
-from clippan_cli.training.data.reduced_scene import ReducedScene
+from clippan_cli.training.data.reduced_scene import ReducedScene, reduce_through_all
 from clippan_cli.training.objectives.with_truth import back_project_pairs
 
 _BLOCK, _AROUND = 48, 12
@@ -30,6 +31,7 @@ _FOLDS = 2
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _TRUST = 0.6
 _TINY = 1e-30
+_LEAST_TO_LOOK_UP = 16
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,39 @@ def refine(
     with torch.no_grad():
         net.mixture.copy_(_TRUST * _solve(sums, ridge) if held_out[ridge] < 1 else torch.zeros_like(net.mixture))
     return held_out
+
+
+def look_up(
+    net: Refined, lessons: Sequence[ReducedScene], *, consistency: int, blind: bool, stop: Event
+) -> float | None:
+    """Ask of scenes whether what they teach holds one scale up: there the network is to work, and no truth is known.
+
+    What is learned two scales down is judged one scale down.
+
+    Args:
+        net: The network; its mixture does not matter, and is kept.
+        lessons: Scenes one scale down, each through the optics that are believed.
+        consistency: The number of back-projections that follow.
+        blind: Whether the optics are measured.
+        stop: Set it to stop after the block in work.
+
+    Returns:
+        The error one scale down, over that without what was learned; None where the scenes are too small to ask.
+
+    Raises:
+        Interrupted: ``stop`` was set.
+    """
+    found = []
+    for lesson in lessons:
+        pair = lesson.pair
+        if min(pair.ms.shape[1:]) < _LEAST_TO_LOOK_UP * max(pair.sampling.ratio):
+            continue
+        below = reduce_through_all(pair.ms.cpu(), pair.pan.cpu(), pair.sampling, blind=blind)
+        pupil = copy.deepcopy(net)
+        refine(pupil, [each.to(pair.ms.device) for each in below], consistency=consistency, hears=Deaf(), stop=stop)
+        weights = pupil.mixture.detach().double()
+        found += [_sum_up(net, lesson, fold, box, consistency).ratio(weights) for fold, box in _blocks(lesson)]
+    return math.exp(sum(found) / len(found)) if found else None
 
 
 def _hold_out(sums: Sequence[Sums], ridge: float) -> float:

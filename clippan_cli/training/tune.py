@@ -35,7 +35,7 @@ from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import TuneOptions
 from clippan_cli.training.products.model import ModelProduct
 from clippan_cli.training.products.recipe import make_recipe
-from clippan_cli.training.refine import refine
+from clippan_cli.training.refine import look_up, refine
 
 TUNES = ("refine", "full", "freeze")
 
@@ -45,7 +45,7 @@ Loss: logarithm of the error, plus {:g} times that of the spectral angle, after 
 
 _REFINED = """Refined from {} on real scenes one scale down (Wald), where the measured MS is the truth, by least
 squares after {} back-projections. On parts of the scenes that were kept aside the error is {:.3f} times what it was.
-Whether that holds at full resolution no truth tells."""
+One scale up, what was learned two scales down makes it {}."""
 
 _LOG_OF_REFINEMENT = ("ridge", "error_kept_aside")
 
@@ -83,9 +83,11 @@ def tune(
     check_sensor(options.scene)
     device = choose_device(options.device)
     model = begin_from(options.init, folder)
-    found = [one for each in scenes for one in ([each] if isinstance(each, SceneFiles) else find_all([each]))]
-    lessons = [lesson for files in found for lesson in reduce_scene(files, options.scene, device, hears)]
-    for lesson in lessons:
+    found = [each for each in scenes if isinstance(each, SceneFiles)]
+    if not found or len(found) < len(scenes):
+        found += find_all([each for each in scenes if isinstance(each, str)])
+    reduced = [reduce_scene(files, options.scene, device, hears) for files in found]
+    for lesson, *_ in reduced:
         model.check_fit(len(lesson.pair.ms), max(lesson.pair.sampling.ratio))
     key = {
         **identity(options),
@@ -98,7 +100,7 @@ def tune(
         options=options,
         folder=folder,
         model=model,
-        lessons=lessons,
+        scenes=reduced,
         key=key,
         device=device,
         hears=hears,
@@ -114,11 +116,16 @@ class _Work:
     options: TuneOptions
     folder: Path
     model: Model
-    lessons: Sequence[ReducedScene]
+    scenes: Sequence[tuple[ReducedScene, ...]]
     key: Key
     device: torch.device
     hears: Listener
     stop: Event
+
+    @property
+    def lessons(self) -> list[ReducedScene]:
+        """All scenes through all optics."""
+        return [lesson for scene in self.scenes for lesson in scene]
 
     def product(self, network: str, lessons: str) -> ModelProduct:
         """Return what the tuning leaves behind."""
@@ -179,7 +186,22 @@ def _refine(work: _Work) -> Trained[ModelRecord]:
         seconds=options.seconds,
     )
     best = min(1.0, *held_out.values())
-    if best < 1:
+    above = look_up(
+        net,
+        [scene[len(scene) // 2] for scene in work.scenes],
+        consistency=options.consistency,
+        blind=not options.scene.stated_optics,
+        stop=work.stop,
+    )
+    if above is None:
+        hears.say("the scenes are too small to tell whether that holds one scale up")
+    else:
+        hears.say(f"what is learned two scales down makes the error one scale down {above:.3f} times what it was")
+    if options.upward and best < 1 and (above is None or above >= 1):
+        hears.warn("what the scenes teach does not hold one scale up: the model is left as it is")
+        with torch.no_grad():
+            net.mixture.zero_()
+    elif best < 1:
         hears.say(f"on parts of the scenes kept aside the error is {best:.3f} times what it was")
     else:
         hears.warn("what was learned does not help on parts of the scenes kept aside: the model is left as it is")
@@ -192,7 +214,8 @@ def _refine(work: _Work) -> Trained[ModelRecord]:
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}", "choose another folder") from error
     run = Run(__version__, str(torch.__version__), str(work.device), round((time.perf_counter() - began) / 60, 1))
-    said = _REFINED.format(work.model.id, options.consistency, best)
+    told = "larger or smaller: the scenes are too small to tell" if above is None else f"{above:.3f} times what it was"
+    said = _REFINED.format(work.model.id, options.consistency, best, told)
     return work.product("refined", said).write(folder, net, run)
 
 

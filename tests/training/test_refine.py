@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from threading import Event
 from typing import Any, cast
@@ -18,10 +19,10 @@ from clippan_cli.networks.refined import Refined, count_forms
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.scene.find import find_all
 from clippan_cli.training import refine as refining
-from clippan_cli.training.data.reduced_scene import ReducedScene, reduce_scene
+from clippan_cli.training.data.reduced_scene import CHANGES, ReducedScene, reduce_scene
 from clippan_cli.training.objectives.simulated import fuse
 from clippan_cli.training.objectives.with_truth import back_project_pairs
-from clippan_cli.training.refine import refine
+from clippan_cli.training.refine import look_up, refine
 from tests.training.conftest import CPU, MakeScene, Said
 
 BANDS = 3
@@ -92,6 +93,22 @@ def test_what_is_spoiled_is_mended(net: Refined, lessons: Sequence[ReducedScene]
     after = errors(net, lessons)
     assert min(held_out.values()) < 0.9
     assert all(now < 0.9 * then for now, then in zip(after, before, strict=True))
+
+
+def test_what_is_learned_below_is_judged_above(net: Refined, make_scene: MakeScene) -> None:
+    middle = len(CHANGES) // 2
+    large, small = (reduced(make_scene, size=size)[middle] for size in (256, 128))
+    with torch.no_grad():
+        for head in net.head.parameters():
+            head.mul_(0.3)
+        net.mixture.fill_(0.5)
+    ask = partial(look_up, net, consistency=2, blind=True, stop=Event())
+    found = ask([large])
+    assert found is not None
+    assert found < 0.95
+    assert ask([large, small]) == found
+    assert ask([small]) is None
+    assert bool((net.mixture == 0.5).all())
 
 
 def test_what_does_not_help_is_left_out(

@@ -9,6 +9,8 @@ import torch
 from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, OutputError, UsageError
 from clippan_cli.modelstore.model import find_model
 from clippan_cli.opening.options import SceneOptions
+from clippan_cli.training import refine as refining
+from clippan_cli.training import tune as tuning
 from clippan_cli.training.options import TuneOptions
 from clippan_cli.training.pretrain import pretrain
 from clippan_cli.training.tune import tune
@@ -129,6 +131,26 @@ def test_refined_by_default(put: Put, tmp_path: Path) -> None:
     assert f"the error is {min(best, 1):.3f} times" in " ".join(card.split())
     assert "steps" not in card
     assert any("kept aside" in line for line in said.lines)
+
+
+@pytest.mark.parametrize(("above", "upward", "kept"), [(0.9, True, True), (1.1, True, False), (1.1, False, True)])
+def test_what_does_not_hold_one_scale_up_is_dropped_on_demand(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: float, upward: bool, kept: bool
+) -> None:
+    monkeypatch.setattr(tuning, "look_up", lambda *_, **__: above)
+    monkeypatch.setattr(refining, "_hold_out", lambda *_: 0.5)
+    said = Said()
+    tune([str(put("a", size=96))], tmp_path / "m", TuneOptions(upward=upward), said)
+    assert bool(weights(tmp_path / "m")["mixture"].any()) == kept
+    assert any("left as it is" in line for line in said.lines) != kept
+    assert f"makes it {above:.3f} times" in " ".join((tmp_path / "m" / "CARD.md").read_text().split())
+
+
+def test_scenes_too_small_to_look_up(put: Put, tmp_path: Path) -> None:
+    said = Said()
+    tune([str(put("a", size=96))], tmp_path / "m", TuneOptions(upward=True), said)
+    assert "the scenes are too small to tell whether that holds one scale up" in said.lines
+    assert not bool(weights(tmp_path / "m")["mixture"].any())
 
 
 def test_a_refinement_that_is_there_is_not_repeated(put: Put, tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ class ReducedScene:
     pair: Reduced
     traits: Traits
 
+    def to(self, device: torch.device) -> ReducedScene:
+        """Return it on a device."""
+        ms, pan, truth = (x.to(device) for x in (self.pair.ms, self.pair.pan, self.pair.truth))
+        pair = replace(self.pair, ms=ms, pan=pan, truth=truth)
+        return ReducedScene(pair, Traits(*(value.to(device) for value in self.traits)))
+
     def crop(self, draw: Draw) -> Batch:
         """Cut out a random window."""
         whole = Box.whole(self.pair.ms.shape)
@@ -105,26 +111,37 @@ def reduce_scene(
             f"it takes {least} px a side",
         )
     ms, pan, place = window.ms.values / scale, window.pan.values / scale, sampling.within(box, pan_box)
-    blind = not options.stated_optics
-    changes = CHANGES if blind else (0.0,)
-    made = tuple(_reduce(ms, pan, place, change=change, blind=blind, device=device) for change in changes)
+    made = reduce_through_all(ms, pan, place, blind=not options.stated_optics)
     height, width = made[0].pair.ms.shape[1:]
     hears.say(f"learning from {files.name}: {width} × {height} px one scale down")
-    return made
+    return tuple(each.to(device) for each in made)
 
 
-def _reduce(
-    ms: Tensor, pan: Tensor, sampling: Sampling, *, change: float, blind: bool, device: torch.device
-) -> ReducedScene:
-    """Degrade a scene through gains that are off by a factor, and believe of the result what its pixels show."""
+def reduce_through_all(ms: Tensor, pan: Tensor, sampling: Sampling, *, blind: bool) -> tuple[ReducedScene, ...]:
+    """Bring a pair one scale down, through optics that are more or less what is believed.
+
+    Args:
+        ms: ``(C, h, w)``, all valid, on the CPU.
+        pan: ``(H, W)``, the same.
+        sampling: The place of ``ms`` on ``pan``.
+        blind: Whether the optics are measured from what comes out; else what is believed is believed further.
+
+    Returns:
+        The pair, once for each of :data:`CHANGES`; once only if nothing is measured.
+    """
+    return tuple(_reduce(ms, pan, sampling, change, blind) for change in (CHANGES if blind else (0.0,)))
+
+
+def _reduce(ms: Tensor, pan: Tensor, sampling: Sampling, change: float, blind: bool) -> ReducedScene:
+    """Degrade a pair through gains that are off by a factor, and believe of the result what its pixels show."""
     gains = tuple(min(gain * math.exp(change), 0.9) for gain in sampling.gains)
     small = reduce(ms, pan, replace(sampling, gains=gains))
     whole = Box.whole(small.ms.shape)
     sample = Window(Pixels(small.ms), Pixels(small.pan), whole, Box.whole(small.pan.shape))
     stated = replace(small.sampling, gains=sampling.gains)
     believed = believe(stated, measure_optics([sample], stated) if blind else None)
-    small = Reduced(small.ms.to(device), small.pan.to(device), small.truth.to(device), believed)
-    operators = Operators(small.sampling, Box.whole(small.pan.shape), whole, device=device)
+    small = replace(small, sampling=believed)
+    operators = Operators(small.sampling, Box.whole(small.pan.shape), whole)
     moments = tile_moments(FEATURES, small.ms, Pixels(small.pan), operators.covered, operators, core=whole)
     traits = from_moments(moments, small.sampling)
     return ReducedScene(small, Traits(*(value.to(small.ms) for value in traits)))
