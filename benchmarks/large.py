@@ -72,7 +72,7 @@ def speed(folder: Path, runs: int) -> None:
         commands = {
             "brovey, no back-projection": [*clippan, "--method", "brovey", "--consistency", "0", *ours],
             "mtf-glp-hpm-r": [*clippan, "--method", "mtf-glp-hpm-r", *ours],
-            "default (injector-3)": [*clippan, *ours],
+            "default (injector-4)": [*clippan, *ours],
         }
         if gdal:
             commands = {"GDAL": [gdal, "-q", "-threads", "ALL_CPUS", pan, ms, str(out), *theirs]} | commands

@@ -25,7 +25,7 @@ SCENES = Path(__file__).parents[1] / "sample_scenes"
 RUNS = {
     "collar_4band": ("--method", "mtf-glp-hpm-r"),
     "landsat_like": ("--method", "mtf-glp-hpm-r"),
-    "town_8band": ("--model", "injector-3", "--no-guard"),
+    "town_8band": ("--model", "injector-4", "--no-guard"),
 }
 STEP = 53  # no multiple of a ratio: every place within an MS pixel is met
 

@@ -8,10 +8,10 @@ from importlib.metadata import version
 
 __version__ = version("clippan")
 
-ALGORITHM = "2026-11c"
+ALGORITHM = "2026-11d"
 """The key of the algorithms: raise it whenever pixels or weights may change, so that a resumed run never mixes two.
 
-It is the month of the change, with a letter behind it if there was one already (``2026-11c``). ``tests/test_pixels.py``
+It is the month of the change, with a letter behind it if there was one already (``2026-11d``). ``tests/test_pixels.py``
 fails where the pixels of the sample scenes changed and the key did not.
 """
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from clippan_cli.fusion.method import Method
 
-DEFAULT = "injector-3"
+DEFAULT = "injector-4"
 """The model that ``sharpen`` takes where none is named."""
 
 CLASSICAL = "mtf-glp-hpm-r"

@@ -94,7 +94,7 @@ def test_info_tells_people(make_scene: MakeScene) -> None:
     scene = make_scene(size=64, slip=(0.5, 0.0))
     result = call("info", scene.ms, scene.pan)
     assert result.exit_code == 0
-    for word in ("64 × 64", "256 × 256", "EPSG:32631", "uint16", "ratio", "phase", "+0.5", "sensor", "injector-3"):
+    for word in ("64 × 64", "256 × 256", "EPSG:32631", "uint16", "ratio", "phase", "+0.5", "sensor", "injector-4"):
         assert word in result.stdout
 
 

@@ -83,7 +83,7 @@ def test_a_fault_of_the_program_is_told_as_one(make_scene: MakeScene, monkeypatc
         ("info", "MS", "PAN"),
         ("assess", "MS", "PAN", "--compare", "exp"),
         ("models", "list"),
-        ("models", "show", "injector-3"),
+        ("models", "show", "injector-4"),
         ("models", "verify"),
     ],
 )

@@ -66,9 +66,9 @@ def test_what_is_refused(make_scene: MakeScene, tmp_path: Path, tiny_clip: str) 
     refused(call("train", *place, *out, "--supervisor", "s", "--clip", "RN50"), 2, "--clip cannot stand beside")
     refused(call("ablate", "input", *place, *out, "--supervisor", "s"), 2, "supervisors of its own")
     refused(call("train", *place, *out, "--set", "width=8"), 2, "--set cannot stand beside --init")
-    refused(call("train", *place, *out, "--backbone", "pnn", "--init", "injector-3"), 2, "--init cannot stand beside")
+    refused(call("train", *place, *out, "--backbone", "pnn", "--init", "injector-4"), 2, "--init cannot stand beside")
     refused(
-        call("pretrain", *out, "--init", "injector-3", "--network", "pnn"), 2, "--network cannot stand beside --init"
+        call("pretrain", *out, "--init", "injector-4", "--network", "pnn"), 2, "--network cannot stand beside --init"
     )
     assert call("train", *place, *out, "--angle", "2").exit_code == 2
     refused(call("train", *place, *out, "--supervisor", "none", "--download"), 2, "--download cannot stand beside")

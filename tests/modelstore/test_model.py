@@ -101,7 +101,7 @@ def test_scenes_it_was_not_made_for(saved: Model) -> None:
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no method or model 'magic'") as caught:
         find_model("magic")
-    assert "injector-3" in caught.value.hint
+    assert "injector-4" in caught.value.hint
     with pytest.raises(ClippanError):
         find_model(str(tmp_path))
 

@@ -17,7 +17,7 @@ TRAINING = TrainingRecord(
     command="clippan train",
     minutes=1.5,
     sources={"scenes": 2},
-    init="injector-3",
+    init="injector-4",
     skipped=0,
     held_out={"model": {"hqnr": 0.9}},
     options={"rate": 1e-3, "scenes": ["a", "b"], "losses": {"language": 1.0}, "keep_teacher": False},
@@ -70,12 +70,12 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_what_is_no_field_is_an_option() -> None:
-    said = TrainingRecord.of({"init": "injector-3", "sources": {"scenes": 2}, "rate": 0.01, "widths": (6, 4)})
-    assert said == TrainingRecord(init="injector-3", sources={"scenes": 2}, options={"rate": 0.01, "widths": [6, 4]})
+    said = TrainingRecord.of({"init": "injector-4", "sources": {"scenes": 2}, "rate": 0.01, "widths": (6, 4)})
+    assert said == TrainingRecord(init="injector-4", sources={"scenes": 2}, options={"rate": 0.01, "widths": [6, 4]})
     assert said.key == {
         "rate": 0.01,
         "widths": [6, 4],
-        "init": "injector-3",
+        "init": "injector-4",
         "init_sha256": None,
         "sources": {"scenes": 2},
         "learned_from": None,

@@ -278,7 +278,7 @@ def test_explain_does_nothing(make_scene: MakeScene) -> None:
     before = sorted(scene.folder.iterdir())
     document = explain([scene.ms], scene.pan, scene.out)
     assert sorted(scene.folder.iterdir()) == before
-    assert document.plan.method == "injector-3"
+    assert document.plan.method == "injector-4"
     assert document.geometry.ratio == (4, 4)
     assert from_plain(Explanation, json.loads(as_json(document))) == document
 

@@ -40,7 +40,7 @@ def reduced(make_scene: MakeScene, **more: Any) -> Sequence[ReducedScene]:
 
 @pytest.fixture
 def net() -> Refined:
-    model = find_model("injector-3")
+    model = find_model("injector-4")
     made = Refined(BANDS, **model.settings)
     made.load_state_dict(model.load().state_dict(), strict=False)
     return made.eval()
@@ -61,7 +61,7 @@ def errors(net: Refined, lessons: Sequence[ReducedScene]) -> list[float]:
 def test_a_mixture_of_nothing_changes_nothing(net: Refined, lessons: Sequence[ReducedScene]) -> None:
     batch = lessons[0].batch(Box.whole(lessons[0].pair.ms.shape))
     with torch.inference_mode():
-        begun = find_model("injector-3").load()
+        begun = find_model("injector-4").load()
         assert torch.equal(fuse(net, batch), fuse(begun, batch))
 
 

@@ -74,9 +74,9 @@ def test_the_language_loss_moves_the_weights(scene: Made, tmp_path: Path, traini
 
 
 def test_going_on_from_a_model(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
-    options = replace(training, init="injector-3", backbone=None, settings={}, supervisor="none", rate=1e-5)
+    options = replace(training, init="injector-4", backbone=None, settings={}, supervisor="none", rate=1e-5)
     record = train([str(scene.folder)], tmp_path / "m", options).record
-    assert record.training.init == "injector-3"
+    assert record.training.init == "injector-4"
     held = record.training.held_out
     assert held["model"]["d_rho"] == pytest.approx(held["init"]["d_rho"], abs=0.02)
     assert not (tmp_path / "m" / "supervisor").exists()

@@ -29,10 +29,10 @@ def test_one_shot(tmp_path: Path, make_scene: MakeScene, way: str) -> None:
     record = tune([str(tmp_path / "scene")], tmp_path / "tuned", options).record
     table = rows(tmp_path / "tuned")
     assert float(table[-1]["validation_error"]) < float(table[0]["validation_error"]) * 1.02
-    before, after = find_model("injector-3").load().state_dict(), weights(tmp_path / "tuned")
+    before, after = find_model("injector-4").load().state_dict(), weights(tmp_path / "tuned")
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == ({"head"} if way == "freeze" else {"band", "pan", "entry", "traits", "blocks", "head", "basis"})
-    assert record.training.init == "injector-3"
+    assert record.training.init == "injector-4"
 
 
 def test_one_shot_refuses(tmp_path: Path, make_scene: MakeScene) -> None:
@@ -122,7 +122,7 @@ def test_refined_by_default(put: Put, tmp_path: Path) -> None:
     place, said = [str(put("a", size=96))], Said()
     record = tune(place, tmp_path / "m", listener=said).record
     assert (record.network, record.bands) == ("refined", 4)
-    before, after = find_model("injector-3").load().state_dict(), weights(tmp_path / "m")
+    before, after = find_model("injector-4").load().state_dict(), weights(tmp_path / "m")
     assert set(after) - set(before) == {"mixture"}
     assert all(torch.equal(before[name], after[name]) for name in before)
     table = rows(tmp_path / "m")

@@ -605,13 +605,13 @@ def test_a_folder_that_is_not_writable(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_is_begun_from(tmp_path: Path) -> None:
-    assert begin_from("injector-3", tmp_path).id == "injector-3"
+    assert begin_from("injector-4", tmp_path).id == "injector-4"
     with pytest.raises(UsageError):
         begin_from("magic", tmp_path)
 
 
 def test_a_model_does_not_go_on_from_itself_through_a_link(tmp_path: Path) -> None:
-    shutil.copytree(find_model("injector-3").folder, tmp_path / "m")
+    shutil.copytree(find_model("injector-4").folder, tmp_path / "m")
     (tmp_path / "link").symlink_to(tmp_path / "m")
     with pytest.raises(UsageError, match="cannot go on from itself") as caught:
         begin_from(str(tmp_path / "m"), tmp_path / "link")

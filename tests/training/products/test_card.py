@@ -91,7 +91,7 @@ SAID: dict[str, tuple[str, Any]] = {
         settings={"width": 12, "form": "a"}, bands=3, iterations=20_000, batch=2, rate=0.0031, angle=2.5,
         scene=SceneOptions(src_nodata="none"),
     )),
-    "pretrain on": ("pretrain", PretrainOptions(init="injector-3", seed=2**31)),
+    "pretrain on": ("pretrain", PretrainOptions(init="injector-4", seed=2**31)),
     "nothing": ("pretrain", PretrainOptions()),
 }  # fmt: skip
 
