@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 __version__ = version("clippan")
 
-ALGORITHM = "2026-11d"
+ALGORITHM = "2026-11e"
 """The key of the algorithms: raise it whenever pixels or weights may change, so that a resumed run never mixes two.
 
 It is the month of the change, with a letter behind it if there was one already (``2026-11d``). ``tests/test_pixels.py``

@@ -29,8 +29,8 @@ STATED_ERROR = 0.25
 BAND_ERROR = 0.1
 """The standard error of the logarithm of how far a band's stated gain departs from that of all."""
 
-SOFTNESS_ERROR = 0.2
-"""How far the softness of bands beside PAN departs from what is expected, in PAN pixels²."""
+SOFTNESS_ERROR = 0.1
+"""How far the softness of bands beside PAN departs from what is expected, as the logarithm of a gain."""
 
 _FALLS = np.linspace(0.2, 3.9, 11)
 _FINE = np.linspace(_FALLS[0], _FALLS[-1], 741)
@@ -71,7 +71,7 @@ class Optics:
 
     def total_error(self, sampling: Sampling) -> float:
         """Return the standard error of the logarithm of ``gain``, for bands that may be softer or sharper than PAN."""
-        return math.hypot(self.error, SOFTNESS_ERROR * softness_unit(sampling.ratio))
+        return math.hypot(self.error, SOFTNESS_ERROR)
 
     def contradicts(self, sampling: Sampling) -> bool:
         """Tell whether what is stated is off by more than twice what both errors explain."""
@@ -152,7 +152,7 @@ def combine(stated: float, seen: float, error: float, expected: float, unit: flo
         unit: By how much the logarithm of the gain falls with each PAN pixel² of softness.
     """
     free = seen + expected * unit
-    own = error**2 + (SOFTNESS_ERROR * unit) ** 2
+    own = error**2 + SOFTNESS_ERROR**2
     other = STATED_ERROR**2 + (0.5 * (stated - free)) ** 2
     return (free / own + stated / other) / (1 / own + 1 / other)
 

@@ -29,7 +29,7 @@ def test_models() -> None:
     assert before["id"] == "injector-2"
     assert listed == json.loads(call("models", "show", "injector-4", "--json").stdout)
     assert {"id", "network", "bands", "ratios", "weights", "sha256", "settings", "training", "folder"} == set(listed)
-    assert (listed["id"], listed["training"]["options"]["iterations"]) == ("injector-4", 6_000)
+    assert (listed["id"], listed["training"]["options"]["iterations"]) == ("injector-4", 12_000)
     assert "How it was trained" in call("models", "show", "injector-4").stdout
     assert "\tok\tsha256 " in call("models", "verify").stdout
     refused(call("models", "show", "nothing"), 2, "no method or model 'nothing'")

@@ -59,13 +59,13 @@ def test_bands_and_ratios_vary(groups: list[Group]) -> None:
 def test_traits_foresee_how_sharp_the_truth_is() -> None:
     """The softness that a network is told holds for the detail that it has to inject."""
     told, true = [], []
-    for seed in range(12):
+    for seed in range(40):
         batch = make_batch([(1.0, [source(0)])], 2, Draw(seed), 4)
         steps = [_octaves(x) for x in (batch.truth, batch.pan)]
         slopes = [(band * pan).sum((2, 3)) / (pan * pan).sum((2, 3)) for band, pan in zip(*steps, strict=True)]
         told.append(batch.context.traits[:, 0, Trait.SOFTNESS])
         true.append((slopes[0] / slopes[1]).clamp(0.05, 20).log().median(1).values)
-    assert float(torch.corrcoef(torch.stack([torch.cat(told), torch.cat(true)]))[0, 1]) < -0.5
+    assert float(torch.corrcoef(torch.stack([torch.cat(told), torch.cat(true)]))[0, 1]) < -0.1
 
 
 def _octaves(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,6 +121,7 @@ def test_without_chance_ms_is_what_the_stated_operators_see(
     ratio: float, gain: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(simulated_pairs, "_add_noise", lambda x, *_: x)
+    monkeypatch.setattr(simulated_pairs, "_COMPRESSED", 0)
     truth = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     small = int(48 / ratio)
     phase = ((ratio - 1) / 2, (ratio - 1) / 2)
@@ -154,12 +155,40 @@ def test_gains_and_phases_are_a_little_off(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("ratio", [2.0, 4.0])
 def test_what_is_believed_of_the_optics_errs_as_it_does_for_users(ratio: float) -> None:
     """Gains and softness are told together so that what the pixels show follows from them."""
-    true, soft = math.log(0.3) + 0.25 * Draw(1).normal(400), 0.13 * Draw(2).normal(400)
+    true, soft = math.log(0.3) + 0.25 * Draw(1).normal(400), 0.1 * ratio**2 / math.pi**2 * Draw(2).normal(400)
     gain, softness = simulated_pairs._see_optics(0.3, true, soft, ratio, Draw(0))
     seen, shown = gain - softness * math.pi**2 / ratio**2, true - soft * math.pi**2 / ratio**2
-    assert float((seen - shown).std()) == pytest.approx(0.06, rel=0.2)
+    assert 0.9 * 0.04 < float((seen - shown).std()) < 1.1 * 0.2
     assert 0.05 < float((gain - true).std()) < 0.25
-    assert float((softness - soft).std()) < 0.2
+    assert float((softness - soft).std()) * math.pi**2 / ratio**2 < 0.3
+
+
+def test_optics_are_seen_well_or_badly() -> None:
+    errors = []
+    for seed in range(20):
+        true, soft = torch.full((100,), math.log(0.3)), torch.zeros(100)
+        gain, softness = simulated_pairs._see_optics(0.3, true, soft, 4.0, Draw(seed))
+        errors.append(float((gain - softness * math.pi**2 / 16 - true).std()))
+    assert min(errors) < 0.07
+    assert max(errors) > 0.13
+
+
+def test_lossy_compression(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated_pairs, "_COMPRESSED", 1)
+    x = 100 + torch.rand(2, 3, 45, 50, generator=torch.Generator().manual_seed(0))
+    errors = []
+    for seed in range(20):
+        made = simulated_pairs._compress(x, Draw(seed))
+        assert made.shape == x.shape
+        errors.append(float((made - x).std() / x.std()))
+        # What is coarse in a block stays.
+        smooth = x.mean((-2, -1), keepdim=True) + 0.3 * torch.linspace(-1, 1, 50)
+        apart = simulated_pairs._compress(smooth.expand_as(x), Draw(seed)) - smooth
+        assert float(apart.std()) < 0.25 * float(smooth.std())
+    assert 0 < min(errors) < 0.02
+    assert 0.05 < max(errors) < 0.5
+    monkeypatch.setattr(simulated_pairs, "_COMPRESSED", 0)
+    assert simulated_pairs._compress(x, Draw(0)) is x
 
 
 @settings(max_examples=40, deadline=None)
