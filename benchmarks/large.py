@@ -73,6 +73,7 @@ def speed(folder: Path, runs: int) -> None:
             "brovey, no back-projection": [*clippan, "--method", "brovey", "--consistency", "0", *ours],
             "mtf-glp-hpm-r": [*clippan, "--method", "mtf-glp-hpm-r", *ours],
             "default (injector-4)": [*clippan, *ours],
+            "the same in 32 bits": [*clippan, *ours, "--precision", "fp32"],
         }
         if gdal:
             commands = {"GDAL": [gdal, "-q", "-threads", "ALL_CPUS", pan, ms, str(out), *theirs]} | commands
