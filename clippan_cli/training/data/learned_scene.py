@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 
 import torch
 
-from clippan_cli.base.geometry import Box
+from clippan_cli.base.geometry import Box, Span
 from clippan_cli.base.listener import Deaf
 from clippan_cli.base.machine import Machine
 from clippan_cli.base.memory import Memory
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.opening.scene import Scene, open_scene
 from clippan_cli.opening.survey import common_box
+from clippan_cli.physics.pixels import Window
 from clippan_cli.scene.find import SceneFiles
 from clippan_cli.scene.sensors import find_sensor
 
 _WORKERS = 2
 _MEMORY = 8 << 30
+_HALVINGS = 3
 LARGEST = 1024
 """The most pixels a side that are learned from, of one image."""
 
@@ -42,6 +45,33 @@ def check_sensor(options: SceneOptions) -> None:
         UsageError: There is no such sensor.
     """
     find_sensor(options.sensor, ())
+
+
+def clear_window(scene: Scene, least: int) -> Window | None:
+    """Return a window without gaps to learn from, as large as is found and near the middle; None where there is none.
+
+    Args:
+        scene: The scene.
+        least: The MS pixels a side that it takes.
+    """
+    whole = common_box(scene.pair)
+    for halvings in range(_HALVINGS + 1):
+        shape = tuple(min(size, LARGEST >> halvings) for size in whole.shape)
+        if min(shape) < least:
+            break
+        for rows, cols in product(*(_starts(span, size) for span, size in zip(whole, shape, strict=True))):
+            box = Box.at((rows, cols), shape)
+            pan_box = scene.sampling.pan_box(box, scene.sampling.down_reach, scene.pair.pan.grid.shape)
+            window = scene.read(box, pan_box)
+            if window.valid:
+                return window
+    return None
+
+
+def _starts(span: Span, size: int) -> list[int]:
+    """Return where so many pixels of a line may begin: in the middle, at its start, at its end."""
+    spare = span.size - size
+    return list(dict.fromkeys(span.start + offset for offset in (spare // 2, 0, spare)))
 
 
 def middle_box(scene: Scene) -> Box:

@@ -14,6 +14,7 @@ from clippan_cli.errors import InputError
 from clippan_cli.fusion.moments import tile_moments
 from clippan_cli.fusion.traits import FEATURES, Traits, as_context, from_moments
 from clippan_cli.opening.options import SceneOptions
+from clippan_cli.opening.survey import common_box
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.optics import believe, measure_optics
 from clippan_cli.physics.pixels import Pixels, Window
@@ -21,7 +22,7 @@ from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.wald import Reduced, reduce
 from clippan_cli.scene.find import SceneFiles
 from clippan_cli.training.data.draw import Draw
-from clippan_cli.training.data.learned_scene import middle_box, open_to_learn
+from clippan_cli.training.data.learned_scene import clear_window, open_to_learn
 from clippan_cli.training.data.pairs import Batch
 
 _SIDE = 32
@@ -99,18 +100,18 @@ def reduce_scene(
         InputError: It has gaps, or is too small.
     """
     with open_to_learn(files, options) as scene:
-        box, sampling, scale = middle_box(scene), scene.sampling, scene.known.scale
-        pan_box = sampling.pan_box(box, sampling.down_reach, scene.pair.pan.grid.shape)
-        window = scene.read(box, pan_box)
-    if not window.valid:
-        raise InputError(f"scene {files.name} has gaps where it was to be learned", "cut out a part without nodata")
-    least = int(_LEAST * max(sampling.ratio))
-    if min(box.shape) < least:
-        raise InputError(
-            f"scene {files.name}: MS of {box.shape[1]} × {box.shape[0]} px is too small to learn from",
-            f"it takes {least} px a side",
-        )
-    ms, pan, place = window.ms.values / scale, window.pan.values / scale, sampling.within(box, pan_box)
+        sampling, scale, whole = scene.sampling, scene.known.scale, common_box(scene.pair).shape
+        least = int(_LEAST * max(sampling.ratio))
+        if min(whole) < least:
+            raise InputError(
+                f"scene {files.name}: MS of {whole[1]} × {whole[0]} px is too small to learn from",
+                f"it takes {least} px a side",
+            )
+        window = clear_window(scene, least)
+    if window is None:
+        raise InputError(f"scene {files.name} has gaps wherever it was to be learned", "cut out a part without nodata")
+    place = sampling.within(window.ms_box, window.pan_box)
+    ms, pan = window.ms.values / scale, window.pan.values / scale
     made = reduce_through_all(ms, pan, place, blind=not options.stated_optics)
     height, width = made[0].pair.ms.shape[1:]
     hears.say(f"learning from {files.name}: {width} × {height} px one scale down")

@@ -102,9 +102,20 @@ def test_crops_reach_every_corner(wide: ReducedScene) -> None:
 def test_gaps_are_refused(make_scene: MakeScene) -> None:
     valid = np.ones((72, 72), bool)
     valid[30, 30] = False
-    with pytest.raises(InputError, match="has gaps where it was to be learned") as caught:
+    with pytest.raises(InputError, match="has gaps wherever it was to be learned") as caught:
         reduced(make_scene(size=72, valid=valid, nodata=0))
     assert "without nodata" in caught.value.hint
+
+
+def test_gaps_in_the_middle_are_passed_by(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learned_scene, "LARGEST", 128)
+    valid = np.ones((144, 144), bool)
+    valid[60:80, 90:100] = False
+    scene = make_scene(size=144, valid=valid, nodata=0)
+    found = reduced(scene)
+    measured = torch.from_numpy(read(scene.ms).astype("float32"))[:, 40:104, :64]
+    assert found.pair.truth.shape == measured.shape
+    torch.testing.assert_close(found.pair.truth / found.pair.truth.mean(), measured / measured.mean())
 
 
 def test_gaps_beside_the_middle_do_not_matter(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
