@@ -15,7 +15,7 @@ import argparse
 import math
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rasterio
@@ -33,7 +33,7 @@ from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.pixels import Pixels, Window
 from clippan_cli.physics.registration import measure_shift
 from clippan_cli.physics.sampling import Sampling
-from clippan_cli.physics.wald import reduce
+from clippan_cli.physics.wald import Reduced, reduce
 from clippan_cli.scene.pair import open_pair
 
 STEPS = 2
@@ -70,15 +70,19 @@ def whole(image: Tensor) -> Box:
     return Box.whole(image.shape)
 
 
+def registered(pair: Reduced) -> Reduced:
+    """The pair with its shift measured and corrected, as `clippan sharpen` does it."""
+    sample = Window(Pixels(pair.ms), Pixels(pair.pan), whole(pair.ms), whole(pair.pan))
+    shift = measure_shift([sample], pair.sampling).whole
+    if shift is None:
+        return pair
+    return replace(pair, sampling=pair.sampling.shifted(((shift.row, shift.col),) * len(pair.ms)))
+
+
 def reduced(scene: Scene, name: str, steps: int, slip: tuple[float, float], register: bool) -> tuple[float, ...]:
     """ERGAS, SAM and Q2n one scale down."""
     pair = reduce(scene.ms, scene.pan, scene.sampling, slip)
-    sampling = pair.sampling
-    if register:
-        sample = Window(Pixels(pair.ms), Pixels(pair.pan), whole(pair.ms), whole(pair.pan))
-        shift = measure_shift([sample], sampling).whole
-        if shift is not None:
-            sampling = sampling.shifted(((shift.row, shift.col),) * len(sampling.gains))
+    sampling = registered(pair).sampling if register else pair.sampling
     out = fuse_whole(method(name), pair.ms, pair.pan, sampling, steps)
     edge = math.ceil(2 * max(sampling.ratio)) + 2
     cut = (slice(None), slice(edge, -edge), slice(edge, -edge))

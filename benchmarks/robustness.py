@@ -11,13 +11,13 @@ interpolation makes of clean data. Haze is a part of the truth. Everything ends 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
-from methods import Scene, mean, parse, whole
+from methods import Scene, mean, parse, registered
 from optics import CLASSICAL, Cell, Score, degraded, known, truthful
 from rasterio.io import MemoryFile
 from torch import Tensor
@@ -26,8 +26,6 @@ from clippan_cli.fusion.learned import Learned
 from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import DEFAULT, method
 from clippan_cli.modelstore.model import find_model
-from clippan_cli.physics.pixels import Pixels, Window
-from clippan_cli.physics.registration import measure_shift
 from clippan_cli.physics.wald import Reduced
 
 TRUE = Cell()
@@ -64,15 +62,6 @@ def hazy(scene: Scene, share: float) -> Scene:
     fall = share * torch.linspace(1, 0.3, len(scene.ms))
     ms = scene.ms + (fall * scene.ms.mean((1, 2)))[:, None, None]
     return replace(scene, ms=ms, pan=scene.pan + fall.mean() * scene.pan.mean())
-
-
-def registered(pair: Reduced) -> Reduced:
-    """The pair with its shift measured and corrected, as `clippan sharpen` does it."""
-    sample = Window(Pixels(pair.ms), Pixels(pair.pan), whole(pair.ms), whole(pair.pan))
-    shift = measure_shift([sample], pair.sampling).whole
-    if shift is None:
-        return pair
-    return replace(pair, sampling=pair.sampling.shifted(((shift.row, shift.col),) * len(pair.ms)))
 
 
 def compressed(pair: Reduced, percent: int) -> Reduced:
@@ -120,12 +109,11 @@ def main() -> None:
     tables: list[list[list[float]]] = [[], []]
     with torch.inference_mode():
         for disturbance in DISTURBANCES.values():
-            clean = [score(disturbance.clean(scene), methods["exp"]) for scene in scenes]
-            pairs = [disturbance.disturbed(scene) for scene in scenes]
-            scores = [[score(pair, each) for pair in pairs] for each in methods.values()]
+            clean = [scores_of(disturbance.clean(scene), [methods["exp"]])[0] for scene in scenes]
+            disturbed = [scores_of(disturbance.disturbed(scene), methods.values()) for scene in scenes]
             for part, table in enumerate(tables):
-                ratios = [[one[part] / base[part] for one, base in zip(row, clean, strict=True)] for row in scores]
-                table.append([mean(row) for row in ratios])
+                ratios = [[one[part] / base[part] for one in row] for row, base in zip(disturbed, clean, strict=True)]
+                table.append([mean(list(column)) for column in zip(*ratios, strict=True)])
     for title, table in zip(("ERGAS", "SAM"), tables, strict=True):
         print(f"\n{title} over interpolation's on the clean pair, {len(scenes)} scenes")
         print(f"{'':<28}" + "".join(f"{name:>15}" for name in methods))
@@ -133,10 +121,10 @@ def main() -> None:
             print(f"{name:<28}" + "".join(f"{value:15.3f}" for value in row))
 
 
-def score(pair: Reduced, fusion: Method) -> Score:
-    """ERGAS and SAM of a method that measures the optics of a pair."""
+def scores_of(pair: Reduced, methods: Iterable[Method]) -> list[Score]:
+    """ERGAS and SAM of methods that know what is measured of the optics of a pair."""
     sampling, _ = known(pair, blind=True)
-    return truthful(pair, sampling, fusion)[0]
+    return [truthful(pair, sampling, fusion)[0] for fusion in methods]
 
 
 if __name__ == "__main__":

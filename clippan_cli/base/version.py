@@ -11,7 +11,7 @@ __version__ = version("clippan")
 ALGORITHM = "2026-11e"
 """The key of the algorithms: raise it whenever pixels or weights may change, so that a resumed run never mixes two.
 
-It is the month of the change, with a letter behind it if there was one already (``2026-11d``). ``tests/test_pixels.py``
+It is the month of the change, with a letter behind it if there was one already (``2026-11b``). ``tests/test_pixels.py``
 fails where the pixels of the sample scenes changed and the key did not.
 """
 

@@ -68,6 +68,7 @@ def sharpen(
     if output is None:
         raise UsageError("no output given", "-o hrms.tif")
 
+    from clippan_cli.sharpening.job import check_output
     from clippan_cli.sharpening.sharpen import sharpen as run
 
     if report is not None:
@@ -77,6 +78,7 @@ def sharpen(
         check_report(report, taken, overwrite=options.overwrite or options.resume)
     with call.work() as (console, stop):
         if tune is not None:
+            check_output(Path(output), [*ms_files, pan_file], options)
             files = SceneFiles(Path(output).name, tuple(ms_files), pan_file)
             options = _tuned(options, files, f"{output}.model", seconds=tune, hears=console, stop=stop)
         record = run(ms_files, pan_file, output, options, console, stop=stop)

@@ -75,7 +75,7 @@ class Optics:
 
     def contradicts(self, sampling: Sampling) -> bool:
         """Tell whether what is stated is off by more than twice what both errors explain."""
-        apart = math.log(self.gain) + sampling.expected_softness * softness_unit(sampling.ratio) - sampling.log_gain
+        apart = expect_gain(math.log(self.gain), sampling) - sampling.log_gain
         return abs(apart) > 2 * math.hypot(self.total_error(sampling), STATED_ERROR)
 
     def describe(self, sampling: Sampling) -> str:
@@ -134,27 +134,29 @@ def believe(sampling: Sampling, seen: Optics | None) -> Sampling:
     """
     if seen is None:
         return sampling
-    unit, shown = softness_unit(sampling.ratio), math.log(seen.gain)
-    gain = combine(sampling.log_gain, shown, seen.error, sampling.expected_softness, unit)
-    softness = (gain - shown) / unit
+    shown = math.log(seen.gain)
+    gain = combine(sampling.log_gain, expect_gain(shown, sampling), seen.error)
+    softness = (gain - shown) / softness_unit(sampling.ratio)
     gains = np.exp(gain + _band_changes(sampling, seen)).clip(*_GAINS)
     return replace(sampling, gains=tuple(gains.tolist()), softness=softness)
 
 
-def combine(stated: float, seen: float, error: float, expected: float, unit: float) -> float:
+def expect_gain(shown: float, sampling: Sampling) -> float:
+    """Return the logarithm of the gain that was measured, less what the expected softness of the bands is in it."""
+    return shown + sampling.expected_softness * softness_unit(sampling.ratio)
+
+
+def combine(stated: float, seen: float, error: float) -> float:
     """Return the logarithm of the gain of the optics.
 
     Args:
         stated: The logarithm of the stated gain.
-        seen: The logarithm of the gain that was measured.
-        error: Its standard error.
-        expected: The expected softness of bands beside PAN, in PAN pixels².
-        unit: By how much the logarithm of the gain falls with each PAN pixel² of softness.
+        seen: That of the measured gain, as of :func:`expect_gain`.
+        error: The standard error of the measured one.
     """
-    free = seen + expected * unit
     own = error**2 + SOFTNESS_ERROR**2
-    other = STATED_ERROR**2 + (0.5 * (stated - free)) ** 2
-    return (free / own + stated / other) / (1 / own + 1 / other)
+    other = STATED_ERROR**2 + (0.5 * (stated - seen)) ** 2
+    return (seen / own + stated / other) / (1 / own + 1 / other)
 
 
 def softness_unit(ratio: tuple[float, float]) -> float:

@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
 import torch
@@ -22,6 +22,7 @@ from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.errors import Interrupted
 from clippan_cli.networks.refined import Refined
 from clippan_cli.physics.operators import Operators
+from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.reduced_scene import ReducedScene, reduce_through_all
 from clippan_cli.training.objectives.with_truth import back_project_pairs
 
@@ -190,7 +191,7 @@ def _sum_up(net: Refined, lesson: ReducedScene, fold: int, box: Box, consistency
         # What is wrong of a band (ERGAS), and of the colour of a pixel (SAM), counts alike.
         weight = (1 / mean.square().clamp(min=_TINY) + 1 / level.clamp(min=_TINY))[inner].flatten().double().sqrt()
         known = torch.cat([common[0], *(form[0, band : band + 1] for form in own)])
-        unmeasured = _unmeasured(known, batch.operators, band, consistency)
+        unmeasured = _unmeasured(known, batch, band, consistency)
         x = unmeasured[(slice(None), *inner)].flatten(1).double() * weight
         y = lacking[(band, *inner)].flatten().double() * weight
         forms.append(x @ x.T)
@@ -206,11 +207,9 @@ def _inner(lesson: ReducedScene, box: Box, wide: Box) -> tuple[slice, slice]:
     return lesson.pan_box(box).intersection(fine.grown(-edge)).within(lesson.pan_box(wide))
 
 
-def _unmeasured(planes: Tensor, operators: Operators, band: int, steps: int) -> Tensor:
+def _unmeasured(planes: Tensor, batch: Batch, band: int, steps: int) -> Tensor:
     """Take out of planes ``(K, H, W)`` what back-projection takes out of a band: what MS has measured."""
-    of_band = Operators(
-        operators.sampling.pick([band] * len(planes)), operators.pan_box, operators.ms_box, device=planes.device
-    )
-    for _ in range(steps):
-        planes = planes - of_band.up(of_band.down(planes))
-    return planes
+    all_of, count = batch.operators, len(planes)
+    operators = Operators(all_of.sampling.pick([band] * count), all_of.pan_box, all_of.ms_box, device=planes.device)
+    nothing = batch.ms.new_zeros(1, count, *batch.ms.shape[2:])
+    return back_project_pairs(planes[None], replace(batch, ms=nothing, operators=operators), steps)[0]

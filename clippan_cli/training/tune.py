@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from threading import Event
 
 import torch
 
 from clippan_cli.base.files import replace_table
-from clippan_cli.base.identity import Key, check_same, tell_apart
+from clippan_cli.base.identity import Key, tell_apart
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity
 from clippan_cli.base.version import ALGORITHM, __version__
 from clippan_cli.errors import InputError, ModelError, OutputError, UsageError
-from clippan_cli.modelstore.model import RECORD, Model, read_model
+from clippan_cli.modelstore.model import RECORD, Model
 from clippan_cli.modelstore.records import ModelRecord
 from clippan_cli.networks.injector import Injector
 from clippan_cli.networks.network import Network
@@ -29,7 +30,7 @@ from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.reduced_scene import ReducedScene, reduce_scene
 from clippan_cli.training.loop.curves import CURVES
 from clippan_cli.training.loop.distributed import check_alone
-from clippan_cli.training.loop.steps import LOG, Loop, begin_from, check_folder, discard
+from clippan_cli.training.loop.steps import LOG, Loop, begin_from, check_folder, discard, find_finished
 from clippan_cli.training.loop.task import Run, Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import TuneOptions
@@ -46,6 +47,8 @@ Loss: logarithm of the error, plus {:g} times that of the spectral angle, after 
 _REFINED = """Refined from {} on real scenes one scale down (Wald), where the measured MS is the truth, by least
 squares after {} back-projections. On parts of the scenes that were kept aside the error is {:.3f} times what it was.
 One scale up, what was learned two scales down makes it {}."""
+
+_Scenes = Sequence[tuple[ReducedScene, ...]]
 
 _LOG_OF_REFINEMENT = ("ridge", "error_kept_aside")
 
@@ -86,9 +89,6 @@ def tune(
     found = [each for each in scenes if isinstance(each, SceneFiles)]
     if not found or len(found) < len(scenes):
         found += find_all([each for each in scenes if isinstance(each, str)])
-    reduced = [reduce_scene(files, options.scene, device, hears) for files in found]
-    for lesson, *_ in reduced:
-        model.check_fit(len(lesson.pair.ms), max(lesson.pair.sampling.ratio))
     key = {
         **identity(options),
         "init": model.id,
@@ -100,13 +100,17 @@ def tune(
         options=options,
         folder=folder,
         model=model,
-        scenes=reduced,
         key=key,
         device=device,
         hears=hears,
         stop=stop or Event(),
     )
-    return _refine(work) if options.weights == "refine" else _descend(work)
+    if options.resume and (former := work.find_finished()) is not None:
+        return former
+    reduced = [reduce_scene(files, options.scene, device, hears) for files in found]
+    for lesson, *_ in reduced:
+        model.check_fit(len(lesson.pair.ms), max(lesson.pair.sampling.ratio))
+    return (_refine if options.weights == "refine" else _descend)(work, reduced)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +120,15 @@ class _Work:
     options: TuneOptions
     folder: Path
     model: Model
-    scenes: Sequence[tuple[ReducedScene, ...]]
     key: Key
     device: torch.device
     hears: Listener
     stop: Event
 
-    @property
-    def lessons(self) -> list[ReducedScene]:
-        """All scenes through all optics."""
-        return [lesson for scene in self.scenes for lesson in scene]
+    def find_finished(self) -> Trained[ModelRecord] | None:
+        """Return what the same tuning has left, if it had finished."""
+        key = {**self.key, "algorithm": ALGORITHM}
+        return find_finished(self.folder, self.product(self.model.network, ""), key, self.hears)
 
     def product(self, network: str, lessons: str) -> ModelProduct:
         """Return what the tuning leaves behind."""
@@ -136,9 +139,9 @@ class _Work:
         )
 
 
-def _descend(work: _Work) -> Trained[ModelRecord]:
+def _descend(work: _Work, scenes: _Scenes) -> Trained[ModelRecord]:
     """Let weights learn step by step."""
-    options, model, lessons = work.options, work.model, work.lessons
+    options, model, lessons = work.options, work.model, list(chain(*scenes))
     net = model.load().to(work.device)
     if options.weights == "freeze":
         _freeze(net)
@@ -161,16 +164,11 @@ def _descend(work: _Work) -> Trained[ModelRecord]:
     return loop.run(options.resume)
 
 
-def _refine(work: _Work) -> Trained[ModelRecord]:
+def _refine(work: _Work, scenes: _Scenes) -> Trained[ModelRecord]:
     """Let the weights of a mixture follow from the scenes at once."""
-    options, folder, hears = work.options, work.folder, work.hears
-    if options.resume and (folder / RECORD).is_file():
-        former = read_model(folder).record
-        check_same(former.training.key, {**work.key, "algorithm": ALGORITHM}, str(folder), ModelError)
-        hears.say(f"{folder} is complete already")
-        return Trained(str(folder), former)
+    options, folder, hears, lessons = work.options, work.folder, work.hears, list(chain(*scenes))
     began = time.perf_counter()
-    bands = sorted({len(lesson.pair.ms) for lesson in work.lessons})
+    bands = sorted({len(lesson.pair.ms) for lesson in lessons})
     if len(bands) > 1:
         raise InputError(
             f"scenes have {' and '.join(map(str, bands))} bands: a refinement is for one sensor",
@@ -179,7 +177,7 @@ def _refine(work: _Work) -> Trained[ModelRecord]:
     net = _refinable(work.model, bands[0]).to(work.device)
     held_out = refine(
         net,
-        work.lessons,
+        lessons,
         consistency=options.consistency,
         hears=hears,
         stop=work.stop,
@@ -188,7 +186,7 @@ def _refine(work: _Work) -> Trained[ModelRecord]:
     best = min(1.0, *held_out.values())
     above = look_up(
         net,
-        [scene[len(scene) // 2] for scene in work.scenes],
+        [scene[len(scene) // 2] for scene in scenes],
         consistency=options.consistency,
         blind=not options.scene.stated_optics,
         stop=work.stop,

@@ -10,7 +10,7 @@ import torch
 
 from clippan_cli.base.geometry import Box, Span
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.optics import Optics, believe, combine, measure_optics
+from clippan_cli.physics.optics import Optics, believe, combine, expect_gain, measure_optics
 from clippan_cli.physics.pixels import Pixels, Validity, Window
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import soften
@@ -164,9 +164,11 @@ def test_soft_bands_are_soft_optics_or_soft_ground() -> None:
 
 @pytest.mark.parametrize("ratio", [2.0, 4.0])
 def test_what_is_believed_lies_between_and_never_jumps(ratio: float) -> None:
-    unit, stated = math.pi**2 / ratio**2, math.log(0.3)
+    stated = math.log(0.3)
+    # Bands from which no softness is expected.
+    sampling = Sampling.uniform((ratio, ratio), (0.0, 0.0), (0.3,), pan_gain=0.3)
     seen = np.linspace(math.log(0.04), math.log(0.8), 400)
-    found = np.array([combine(stated, value, 0.05, 0.0, unit) for value in seen])
+    found = np.array([combine(stated, expect_gain(value, sampling), 0.05) for value in seen])
     assert ((found - stated) * (seen - stated) >= 0).all()
     assert (np.abs(found - stated) <= np.abs(seen - stated) + 1e-12).all()
     assert 0 < np.diff(found).min() <= np.diff(found).max() < 2 * float(seen[1] - seen[0])

@@ -55,8 +55,8 @@ def clear_window(scene: Scene, least: int) -> Window | None:
         least: The MS pixels a side that it takes.
     """
     whole = common_box(scene.pair)
-    for halvings in range(_HALVINGS + 1):
-        shape = tuple(min(size, LARGEST >> halvings) for size in whole.shape)
+    shapes = (tuple(min(size, LARGEST >> halvings) for size in whole.shape) for halvings in range(_HALVINGS + 1))
+    for shape in dict.fromkeys(shapes):
         if min(shape) < least:
             break
         for rows, cols in product(*(_starts(span, size) for span, size in zip(whole, shape, strict=True))):
@@ -70,8 +70,7 @@ def clear_window(scene: Scene, least: int) -> Window | None:
 
 def _starts(span: Span, size: int) -> list[int]:
     """Return where so many pixels of a line may begin: in the middle, at its start, at its end."""
-    spare = span.size - size
-    return list(dict.fromkeys(span.start + offset for offset in (spare // 2, 0, spare)))
+    return list(dict.fromkeys((span.middle(size).start, span.start, span.stop - size)))
 
 
 def middle_box(scene: Scene) -> Box:

@@ -14,7 +14,7 @@ from clippan_cli.base.geometry import Box, trim
 from clippan_cli.errors import InputError
 from clippan_cli.fusion.traits import as_context, from_pixels, stack_features
 from clippan_cli.physics.operators import Operators
-from clippan_cli.physics.optics import STATED_ERROR, combine, softness_unit
+from clippan_cli.physics.optics import STATED_ERROR, combine, expect_gain, softness_unit
 from clippan_cli.physics.pixels import EVERYWHERE, Validity
 from clippan_cli.physics.sampling import Sampling
 from clippan_cli.physics.simulation import degrade
@@ -100,10 +100,10 @@ def _see_optics(stated: float, gain: Tensor, softness: Tensor, ratio: float, dra
     What is stated errs, what pixels show is both together, and the network must live with what follows from it.
     """
     unit = softness_unit((ratio, ratio))
-    expected = Sampling.uniform((ratio, ratio), (0.0, 0.0), (stated,)).expected_softness
+    sampling = Sampling.uniform((ratio, ratio), (0.0, 0.0), (stated,))
     error = draw.between(*_SEEN_ERRORS)
     seen = gain - softness * unit + error * draw.normal(len(gain))
-    believed = [combine(math.log(stated), value, error, expected, unit) for value in seen.tolist()]
+    believed = [combine(math.log(stated), expect_gain(value, sampling), error) for value in seen.tolist()]
     told = torch.tensor(believed).clamp(*_LOG_GAINS)
     return told, (told - seen) / unit
 
@@ -132,11 +132,17 @@ def _describe(ms: Tensor, pan: Tensor, truth: Tensor, sampling: Sampling, softne
 def _draw_scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor, float]:
     """Draw truth ``(bands, side, side)``, PAN ``(1, side, side)`` before noise, and the softness of the truth."""
     source, image = _draw_square(groups, side, draw)
-    if source.pan is not None:
-        truth, pan = image[:-1][:bands], image[-1:]
-        truth, change = _refocus(_complete_bands(truth, bands, draw), draw)
-        pan, pan_change = _refocus(pan, draw)
-        return _veil(truth, draw), _veil(pan, draw), source.softness + change - pan_change
+    if source.pan is None:
+        truth, pan, softness = _simulate(image, bands, side, draw)
+    else:
+        truth, pan, softness = _complete_bands(image[:-1][:bands], bands, draw), image[-1:], source.softness
+    truth, change = _refocus(truth, draw)
+    pan, pan_change = _refocus(pan, draw)
+    return _veil(truth, draw), _veil(pan, draw), softness + change - pan_change
+
+
+def _simulate(image: Tensor, bands: int, side: int, draw: Draw) -> tuple[Tensor, Tensor, float]:
+    """Make truth, PAN, and the softness of the truth from an image, as :func:`_draw_scene` says."""
     image = image / image.mean((1, 2), keepdim=True).clamp(min=1e-6)
     image = image[draw.order(len(image))].clamp(min=1e-4) ** draw.uniform(0.7, 1.5)
     ground = _complete_bands(image[:bands], bands, draw)
@@ -145,10 +151,7 @@ def _draw_scene(groups: Sequence[Group], bands: int, side: int, draw: Draw) -> t
     # Both are samples of the same finer ground, each through optics of its own: aliased, as what sensors deliver.
     gain, pan_gain = draw.between(*_TRUTH_GAINS), draw.between(*_PAN_GAINS)
     truth, pan = _sample(ground, gain, side, draw), _sample(pan, pan_gain, side, draw)
-    truth, change = _refocus(truth, draw)
-    pan, pan_change = _refocus(pan, draw)
-    softness = math.log(pan_gain / gain) / math.pi**2 + change - pan_change
-    return _veil(truth, draw), _veil(pan, draw), softness
+    return truth, pan, math.log(pan_gain / gain) / math.pi**2
 
 
 def _sample(ground: Tensor, gain: float, side: int, draw: Draw) -> Tensor:

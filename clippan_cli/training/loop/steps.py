@@ -84,7 +84,7 @@ class Loop(Generic[Record]):
         Returns:
             The product: the first process writes it, the others read it.
         """
-        if resume and (former := self._former()) is not None:
+        if resume and (former := find_finished(self._folder, self._product, self._key, self._hears)) is not None:
             return former
         with Memory(_MEMORY):
             return self._train(resume)
@@ -114,15 +114,6 @@ class Loop(Generic[Record]):
 
     def _read(self) -> Trained[Record]:
         return Trained(str(self._folder), self._product.read(self._folder))
-
-    def _former(self) -> Trained[Record] | None:
-        """Return what a training that had finished has left, if there was one; refuse another's."""
-        if not (self._folder / self._product.record).is_file() or (self._folder / STATE).is_file():
-            return None
-        former = self._read()
-        check_same(former.record.training.key, self._key, str(self._folder), ModelError)
-        self._hears.say(f"{self._folder} is complete already")
-        return former
 
     def _begin(self, resume: bool) -> int:
         """Return the first iteration: 0 in a fresh folder, or where a former run stopped."""
@@ -243,6 +234,26 @@ class Loop(Generic[Record]):
         trained = self._product.write(self._folder, self._mean, run)
         (self._folder / STATE).unlink(missing_ok=True)
         return trained
+
+
+def find_finished(folder: Path, product: Product[Record], key: Key, hears: Listener) -> Trained[Record] | None:
+    """Return what a training that had finished has left, if there was one.
+
+    Args:
+        folder: The folder of the product.
+        product: What the training leaves behind.
+        key: What the training must have in common with this one.
+        hears: Hears that nothing is left to do.
+
+    Raises:
+        ModelError: It was another training, or its record cannot be used.
+    """
+    if not (folder / product.record).is_file() or (folder / STATE).is_file():
+        return None
+    record = product.read(folder)
+    check_same(record.training.key, key, str(folder), ModelError)
+    hears.say(f"{folder} is complete already")
+    return Trained(str(folder), record)
 
 
 def check_folder(folder: Path, record: str, *, overwrite: bool, resume: bool) -> None:
