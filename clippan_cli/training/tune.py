@@ -30,7 +30,7 @@ from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.reduced_scene import ReducedScene, reduce_scene
 from clippan_cli.training.loop.curves import CURVES
 from clippan_cli.training.loop.distributed import check_alone
-from clippan_cli.training.loop.steps import LOG, Loop, begin_from, check_folder, discard, find_finished
+from clippan_cli.training.loop.steps import LOG, STATE, Loop, begin_from, check_folder, discard, find_finished
 from clippan_cli.training.loop.task import Run, Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
 from clippan_cli.training.options import TuneOptions
@@ -167,6 +167,11 @@ def _descend(work: _Work, scenes: _Scenes) -> Trained[ModelRecord]:
 def _refine(work: _Work, scenes: _Scenes) -> Trained[ModelRecord]:
     """Let the weights of a mixture follow from the scenes at once."""
     options, folder, hears, lessons = work.options, work.folder, work.hears, list(chain(*scenes))
+    if options.resume and (folder / STATE).is_file():
+        raise ModelError(
+            f"{folder} holds a training that was stopped, and was no refinement",
+            "continue with the `weights` of the first run, or start again with `overwrite`",
+        )
     began = time.perf_counter()
     bands = sorted({len(lesson.pair.ms) for lesson in lessons})
     if len(bands) > 1:

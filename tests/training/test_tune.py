@@ -67,6 +67,8 @@ def test_a_tuning_that_was_stopped_ends_the_same(put: Put, tmp_path: Path) -> No
         tune(place, tmp_path / "parts", options, said, said.stop)
     with pytest.raises(ModelError, match='another weights: "full", not "freeze"'):
         tune(place, tmp_path / "parts", replace(options, weights="freeze", resume=True))
+    with pytest.raises(ModelError, match="was stopped, and was no refinement"):
+        tune(place, tmp_path / "parts", replace(options, weights="refine", resume=True))
     tune(place, tmp_path / "parts", replace(options, resume=True))
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
