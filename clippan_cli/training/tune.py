@@ -23,6 +23,7 @@ from clippan_cli.modelstore.records import ModelRecord
 from clippan_cli.networks.injector import Injector
 from clippan_cli.networks.network import Network
 from clippan_cli.networks.refined import Refined
+from clippan_cli.opening.record import describe_files
 from clippan_cli.scene.find import SceneFiles, find_all
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.learned_scene import check_sensor
@@ -94,7 +95,8 @@ def tune(
         "init": model.id,
         "init_sha256": model.sha256,
         "sources": {"scenes": len(found)},
-        "learned_from": tell_apart(files.name for files in found),
+        # A name stays when the scene behind it changes.
+        "learned_from": tell_apart(f"{files.name} {describe_files((*files.ms, files.pan))}" for files in found),
     }
     work = _Work(
         options=options,

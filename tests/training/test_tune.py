@@ -9,6 +9,7 @@ import torch
 from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, OutputError, UsageError
 from clippan_cli.modelstore.model import find_model
 from clippan_cli.opening.options import SceneOptions
+from clippan_cli.scene.find import SceneFiles
 from clippan_cli.training import refine as refining
 from clippan_cli.training import tune as tuning
 from clippan_cli.training.options import TuneOptions
@@ -165,6 +166,15 @@ def test_a_refinement_that_is_there_is_not_repeated(put: Put, tmp_path: Path) ->
         tune(place, tmp_path / "m", replace(options, consistency=1))
     with pytest.raises(OutputError, match="holds a model"):
         tune(place, tmp_path / "m", TuneOptions())
+
+
+def test_another_scene_of_the_same_name_is_another_tuning(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene = make_scene(size=64)
+    files = SceneFiles("town", (scene.ms,), scene.pan)
+    tune([files], tmp_path / "m", TuneOptions(resume=True))
+    make_scene(size=72, seed=1)
+    with pytest.raises(ModelError, match="another learned_from"):
+        tune([files], tmp_path / "m", TuneOptions(resume=True))
 
 
 def test_a_refined_model_is_refined_anew(put: Put, tmp_path: Path) -> None:
