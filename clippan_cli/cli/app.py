@@ -17,6 +17,7 @@ from clippan_cli.cli.info import info
 from clippan_cli.cli.models import models
 from clippan_cli.cli.pretrain import pretrain
 from clippan_cli.cli.sharpen import sharpen
+from clippan_cli.cli.teach import teach
 from clippan_cli.cli.train import train
 from clippan_cli.cli.tune import tune
 from clippan_cli.errors import UsageError
@@ -43,6 +44,7 @@ app.command()(adapt)
 app.command()(train)
 app.command()(pretrain)
 app.command()(tune)
+app.command()(teach)
 app.command()(ablate)
 app.command()(info)
 app.add_typer(models, name="models")

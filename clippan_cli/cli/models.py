@@ -8,19 +8,21 @@ import typer
 
 from clippan_cli.cli.command import Call, command
 
-models = typer.Typer(help="List, show and verify the models that ship.", no_args_is_help=True)
+models = typer.Typer(help="List, show and verify the models and supervisors that ship.", no_args_is_help=True)
 
-_Name = Annotated[str, typer.Argument(metavar="ID|DIR", help="The id of a shipped model, or a model's folder.")]
+_Name = Annotated[str, typer.Argument(metavar="ID|DIR", help="An id of what ships, or a folder.")]
 _Names = Annotated[
-    list[str] | None, typer.Argument(metavar="ID|DIR", help="The models to check; without one, all that ship.")
+    list[str] | None, typer.Argument(metavar="ID|DIR", help="What to check; without one, all that ships.")
 ]
 
 
 @models.command("list")
 @command
 def list_models(call: Call) -> None:
-    """Print one line for each model that ships."""
+    """Print one line for each model that ships, and one for each supervisor."""
     from clippan_cli.modelstore.model import shipped
+    from clippan_cli.modelstore.supervisor import plain_supervisor
+    from clippan_cli.modelstore.supervisor import shipped as supervisors
 
     lines = []
     for model in shipped():
@@ -28,19 +30,31 @@ def list_models(call: Call) -> None:
         ratios = "ratio {:g}–{:g}".format(*model.ratios)
         weights = f"{model.record.weights:,} weights"
         lines.append("\t".join([model.id, model.network, bands, ratios, weights, str(model.folder)]))
-    call.show({"models": [model.plain() for model in shipped()]}, "\n".join(lines))
+    folders = supervisors()
+    lines += ["\t".join([folder.name, "supervisor", str(folder)]) for folder in folders]
+    document = {
+        "models": [model.plain() for model in shipped()],
+        "supervisors": [plain_supervisor(folder) for folder in folders],
+    }
+    call.show(document, "\n".join(lines))
 
 
 @models.command("show")
 @command
 def show_model(call: Call, *, name: _Name) -> None:
-    """Print the card of a model; with --json its record."""
+    """Print the card of a model or of a supervisor; with --json its record."""
     from clippan_cli.modelstore.model import find_model
     from clippan_cli.modelstore.store import CARD
+    from clippan_cli.modelstore.supervisor import find_supervisor, is_supervisor, plain_supervisor
 
-    model = find_model(name)
-    card = model.folder / CARD
-    call.show(model.plain(), card.read_text("utf-8").rstrip() if card.is_file() else f"{model.id} has no {CARD}")
+    if is_supervisor(name):
+        folder = find_supervisor(name)
+        document = plain_supervisor(folder)
+    else:
+        model = find_model(name)
+        folder, document = model.folder, model.plain()
+    card = folder / CARD
+    call.show(document, card.read_text("utf-8").rstrip() if card.is_file() else f"{folder.name} has no {CARD}")
 
 
 @models.command("verify")
@@ -48,9 +62,13 @@ def show_model(call: Call, *, name: _Name) -> None:
 def verify_models(call: Call, *, names: _Names = None) -> None:
     """Check that weights are what their record says (sha256), and that they load."""
     from clippan_cli.modelstore.model import find_model, shipped
+    from clippan_cli.modelstore.supervisor import find_supervisor, is_supervisor, verify_supervisor
+    from clippan_cli.modelstore.supervisor import shipped as supervisors
 
-    checked = [find_model(name) for name in names] if names else shipped()
+    watching = [find_supervisor(name) for name in names or () if is_supervisor(name)] if names else supervisors()
+    checked = [find_model(name) for name in names if not is_supervisor(name)] if names else shipped()
     for model in checked:
         model.load()
     verified = [{"id": model.id, "sha256": model.sha256} for model in checked]
-    call.show({"verified": verified}, "\n".join(f"{model.id}\tok\tsha256 {model.sha256}" for model in checked))
+    verified += [{"id": folder.name, "sha256": verify_supervisor(folder).sha256} for folder in watching]
+    call.show({"verified": verified}, "\n".join(f"{each['id']}\tok\tsha256 {each['sha256']}" for each in verified))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clippan_cli.base.listener import Listener
 from clippan_cli.errors import UsageError
+from clippan_cli.scene.find import LISTS
 
 Inputs = Annotated[
     list[str] | None,
@@ -36,6 +39,36 @@ Scenes = Annotated[
 Folder = Annotated[
     str, typer.Option("-o", "--output", help="Names the folder to write.", metavar="DIR", show_default=False)
 ]
+
+NamedFolder = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Names the folder to write; without it, it is named after the scenes.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
+
+
+def name_folder(said: str | None, scenes: list[str], what: str, console: Listener) -> str:
+    """Return the folder to write: the one that was said, or one here that is named after the scenes.
+
+    Args:
+        said: The folder that was said; None for none.
+        scenes: The folders or lists of scenes.
+        what: The word for what is written.
+        console: Hears of the name.
+    """
+    if said is not None:
+        return said
+    place = Path(scenes[0])
+    # A link is called by its own name.
+    place = place if place.name.strip(".") else place.resolve()
+    name = f"{place.stem if place.suffix.lower() in LISTS else place.name}-{what}"
+    console.say(f"the {what} will be in ./{name} (--output names another folder)")
+    return name
 
 
 def scene_files(inputs: list[str] | None, ms: list[str] | None, pan: str | None) -> tuple[list[str], str]:

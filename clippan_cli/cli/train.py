@@ -8,11 +8,11 @@ import typer
 
 from clippan_cli.base.rerun import check_rerun
 from clippan_cli.cli.command import Call, command
-from clippan_cli.cli.params import Folder, Scenes
+from clippan_cli.cli.params import NamedFolder, Scenes, name_folder
 from clippan_cli.errors import UsageError
-from clippan_cli.training.options import NONE, TrainOptions
+from clippan_cli.training.options import NONE, SUPERVISOR, TrainOptions
 
-_STAGE_ONE = ("clip", "precision", "ms_input", "prompt", "prompts", "adapt_iterations")
+_STAGE_ONE = ("clip", "precision", "ms_input", "adapters", "prompt", "prompts", "adapt_iterations")
 _Gone = Annotated[str | None, typer.Option(hidden=True)]
 
 
@@ -21,7 +21,7 @@ def train(
     call: Call,
     *,
     scenes: Scenes,
-    output: Folder,
+    output: NamedFolder = None,
     options: TrainOptions,
     tune: _Gone = None,
     ablate: _Gone = None,
@@ -39,12 +39,14 @@ def train(
         raise UsageError("`ablate` is a command of its own now", f"clippan ablate {ablate} --scenes DIR -o DIR")
     check_rerun(overwrite=options.overwrite, resume=options.resume)
     check_idle(call, options)
+    if options.supervisor is None and options.clip.clip == SUPERVISOR:
+        call.refuse(_STAGE_ONE[1:], f"{SUPERVISOR}", "name a `clip`, which is then adapted first, or leave it out")
 
     from clippan_cli.training.loop.distributed import is_first
     from clippan_cli.training.train import train as run
 
     with call.work() as (console, stop):
-        trained = run(scenes, output, options, console, stop)
+        trained = run(scenes, name_folder(output, scenes, "model", console), options, console, stop)
     if is_first():
         call.show(trained.plain(), trained.output)
 

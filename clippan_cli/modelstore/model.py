@@ -11,14 +11,12 @@ from clippan_cli.base.documents import Plain, as_plain
 from clippan_cli.base.values import Setting
 from clippan_cli.errors import ClippanError, ModelError, UsageError
 from clippan_cli.modelstore.records import ModelRecord, TrainingRecord, as_table
-from clippan_cli.modelstore.store import Store, digest, pack
+from clippan_cli.modelstore.store import Store, digest, home, pack
 from clippan_cli.networks.network import Network
 from clippan_cli.networks.registry import NETWORKS, all_settings, network
 
 STORE = Store("model", ModelRecord)
 WEIGHTS, RECORD = STORE.weights, STORE.record
-
-_INSIDE, _BESIDE = Path(__file__).parents[1] / "models", Path(__file__).parents[2] / "models"
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,7 @@ class Model:
 
 def shipped() -> list[Model]:
     """List the models that come with the package."""
-    home = _INSIDE if _INSIDE.is_dir() else _BESIDE
-    return [read_model(path.parent) for path in sorted(home.glob(f"*/{RECORD}"))]
+    return [read_model(path.parent) for path in sorted(home().glob(f"*/{RECORD}"))]
 
 
 def find_model(name: str) -> Model:

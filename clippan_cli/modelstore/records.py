@@ -9,6 +9,7 @@ from typing import Any
 
 from clippan_cli.base.documents import Number, Plain, from_plain
 from clippan_cli.base.identity import Key
+from clippan_cli.supervision.forms import SIX
 from clippan_cli.supervision.prompts import Prompts
 
 _NAMED = {str(value): value for value in (math.nan, math.inf, -math.inf)}
@@ -120,9 +121,10 @@ class SupervisorRecord:
 
     Args:
         id: The supervisor's name, that of its folder.
-        bands: The number of MS bands that the supervisor looks at.
+        bands: The number of MS bands that the supervisor looks at; 0 for any number.
         wavelengths: The centres of the MS bands, in nanometres; 0 where unknown.
         ms_input: How bands become three channels.
+        adapters: The form of the adapters; older folders have six.
         weights: The number of weights that were learned.
         sha256: The SHA-256 of the file of weights.
         clip: The CLIP that the supervisor was adapted to.
@@ -135,6 +137,7 @@ class SupervisorRecord:
     bands: int
     wavelengths: tuple[float, ...]
     ms_input: str
+    adapters: str = SIX
     weights: int = 0
     sha256: str
     clip: ClipRecord

@@ -21,6 +21,8 @@ from clippan_cli.modelstore.records import ModelRecord, SupervisorRecord, as_tab
 
 CARD = "CARD.md"
 
+_INSIDE, _BESIDE = Path(__file__).parents[1] / "models", Path(__file__).parents[2] / "models"
+
 _Record = TypeVar("_Record", ModelRecord, SupervisorRecord)
 
 
@@ -123,6 +125,11 @@ class Store(Generic[_Record]):
                 raise ValueError(f"it is not complete: it has no {each.name!r}")
         training = table.get("training", {})
         return {**table, "training": sort_training(training)} if isinstance(training, Mapping) else table
+
+
+def home() -> Path:
+    """Return the folder of what ships: inside the installed package, or beside it in a checkout."""
+    return _INSIDE if _INSIDE.is_dir() else _BESIDE
 
 
 def pack(state: Mapping[str, Tensor], beside: dict[str, str] | None = None) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,13 @@ class Refined(Injector):
     def __init__(self, bands: int, width: int = 32, blocks: int = 3) -> None:
         super().__init__(bands, width, blocks)
         self.mixture = nn.Parameter(torch.zeros(bands, count_forms(bands)))
+
+    @classmethod
+    def of(cls, net: Injector, bands: int, **settings: Any) -> Refined:
+        """Return a network with the weights of another; where that has no mixture, one that changes nothing yet."""
+        made = cls(bands, **settings)
+        made.load_state_dict({**made.state_dict(), **net.state_dict()})
+        return made
 
     def detail(self, ms_up: Tensor, pan: Tensor, context: Context | None = None) -> Tensor:
         """Predict what :meth:`Network.detail` says."""

@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clippan_cli.supervision.forms import SHARED
+
 TYPES = ("ms", "pan", "hrms")
 
 _BOTTLENECK = 4
+_BLEND = 0.2
 _BLENDS = {"image": 0.2, "text": 0.5}
 
 
@@ -18,16 +21,20 @@ class Adapter(nn.Module):
     Args:
         width: The length of a vector; with 512 there are 131,072 weights.
         blend: The share of what the layers make.
+        bounded: Whether what the layers make is at most of length 1: then it cannot take the place of ``f``.
     """
 
-    def __init__(self, width: int, blend: float) -> None:
+    def __init__(self, width: int, blend: float, *, bounded: bool = False) -> None:
         super().__init__()
         self.layers = _bottleneck(width, width)
-        self._blend = blend
+        self._blend, self._bounded = blend, bounded
 
     def forward(self, features: Tensor) -> Tensor:
         """Adapt vectors: ``(B, D)`` to ``(B, D)`` of length 1."""
-        return F.normalize((1 - self._blend) * features + self._blend * self.layers(features), dim=-1)
+        made = self.layers(features)
+        if self._bounded:
+            made = made / made.norm(dim=-1, keepdim=True).clamp(min=1)
+        return F.normalize((1 - self._blend) * features + self._blend * made, dim=-1)
 
 
 class FusionAdapter(nn.Module):
@@ -47,18 +54,30 @@ class FusionAdapter(nn.Module):
 
 
 class Adapters(nn.Module):
-    """Holds six adapters, one for the images and one for the text of each type, and the two of fusion.
+    """Holds the adapters of images and of texts, and the two of fusion.
+
+    With one for each type of image, as in the paper, the adapter says of which type an image is: whatever goes through
+    that of MS is MS, noise too. Shared by all images, it can only say what is seen in them.
 
     Args:
         width: The length of a vector.
+        form: One of :data:`~clippan_cli.supervision.forms.ADAPTERS`.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, form: str = SHARED) -> None:
         super().__init__()
-        self.image = nn.ModuleDict({kind: Adapter(width, _BLENDS["image"]) for kind in TYPES})
-        self.text = nn.ModuleDict({kind: Adapter(width, _BLENDS["text"]) for kind in TYPES})
+        self.form = form
+        bounded = form == SHARED
+        images = (SHARED,) if bounded else TYPES
+        blends = {"image": _BLEND, "text": _BLEND} if bounded else _BLENDS
+        self.image = nn.ModuleDict({kind: Adapter(width, blends["image"], bounded=bounded) for kind in images})
+        self.text = nn.ModuleDict({kind: Adapter(width, blends["text"], bounded=bounded) for kind in TYPES})
         self.fuse_images = FusionAdapter(width)
         self.fuse_texts = FusionAdapter(width)
+
+    def of_image(self, kind: str) -> nn.Module:
+        """Return the adapter of images of a type."""
+        return self.image[SHARED if self.form == SHARED else kind]
 
 
 def _bottleneck(inputs: int, outputs: int) -> nn.Sequential:

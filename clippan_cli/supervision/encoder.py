@@ -7,6 +7,7 @@ import json
 import sys
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,11 @@ class Encoder(nn.Module):
         self.precision, self.weights = precision, weights
         self.name, self.config = _configuration(clip, config)
         path = None if weights == UNTRAINED else _weights_file(self.name, weights, download=download)
-        self.clip = _build(self.name, self.config)
+        self.clip = build(self.name, self.config)
         if path is not None:
             _load(self.clip, path)
         self.sha256 = digest(self.clip) if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
-        self.tokenize = _tokenizer(self.name, self.config)
+        self.tokenize = tokenizer(self.name, self.config)
         for name, value in zip(("mean", "deviation"), statistics(self.name, weights), strict=True):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(requires_grad=False)
@@ -76,6 +77,11 @@ class Encoder(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
         """Return itself: nothing in it ever changes, so copies share it."""
         return self
+
+    def see_as(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        """Bring images to the statistics of those that the weights were trained on."""
+        self.mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
+        self.deviation.copy_(torch.tensor(deviation).view(1, 3, 1, 1))
 
     @property
     def side(self) -> int:
@@ -171,7 +177,7 @@ def statistics(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float,
     return known.get("mean", _MEAN), known.get("std", _DEVIATION)
 
 
-def _build(name: str, config: Config | None) -> Any:
+def build(name: str, config: Config | None) -> Any:
     """Build the architecture; its untrained weights are always the same."""
     library = _open_clip()
     with torch.random.fork_rng(devices=[]):
@@ -184,7 +190,8 @@ def _build(name: str, config: Config | None) -> Any:
             raise ModelError(f"CLIP {name} cannot be built: {error}", "correct the configuration") from error
 
 
-def _tokenizer(name: str, config: Config | None) -> Any:
+def tokenizer(name: str, config: Config | None) -> Any:
+    """Return the tokenizer of an architecture: it turns texts into numbers."""
     library = _open_clip()
     if config is not None:
         return library.SimpleTokenizer(context_length=config["text_cfg"].get("context_length", 77))
@@ -221,7 +228,7 @@ def _weights_file(name: str, weights: str, *, download: bool) -> Path:
     if not download:
         raise ModelError(
             f"the weights {weights!r} of CLIP {name} are not on this machine: {_origin(tag)}",
-            "`download` fetches them; or copy the file here by hand and name it: `clip_weights=FILE`",
+            "leave out `clip`: one ships; or `download` fetches them; or copy the file here: `clip_weights=FILE`",
         )
     try:
         return Path(library.download_pretrained(tag))

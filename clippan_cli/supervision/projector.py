@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clippan_cli.errors import UsageError
-
-INPUTS = ("conv", "pca", "rgb", "gbnir")
-"""The ways to make three channels (CLIPPan's Table 4); the first learns, the others are fixed."""
+from clippan_cli.supervision.forms import DIFFERENCES, check_input
 
 _COLOURS = {"rgb": (660.0, 560.0, 480.0), "gbnir": (560.0, 480.0, 850.0)}
 _FARTHEST = 90.0
@@ -20,7 +18,30 @@ _USUAL = {
     8: (430.0, 480.0, 545.0, 605.0, 660.0, 725.0, 835.0, 950.0),
 }
 _DEVIATIONS = 5.0
+_AMPLIFIED, _GREY = 2.0, 0.5
+_DARKEST, _BRIGHTEST = -1.0, 2.0
 _WIDTH, _GROUPS = 32, 8
+
+
+class Differences(nn.Module):
+    """Shows each band by itself: the band, what it has beyond MS, and what it has beyond PAN.
+
+    It serves any number of bands, and has no weights.
+    """
+
+    kind = DIFFERENCES
+    bands = 0
+
+    def forward(self, image: Tensor, ms: Tensor, pan: Tensor) -> Tensor:
+        """Return ``(B, C, 3, H, W)``, a picture for each band, of images ``(B, C, H, W)`` beside MS and PAN."""
+        detail = _AMPLIFIED * (image - ms) + _GREY
+        shown = torch.stack([image, detail, image - pan + _GREY], 2)
+        return shown.clamp(_DARKEST, _BRIGHTEST)
+
+    def show_pan(self, pan: Tensor, ms: Tensor) -> Tensor:
+        """Return the same of PAN ``(B, 1, H, W)`` in place of all bands."""
+        shown: Tensor = self(pan.expand_as(ms), ms, pan)
+        return shown
 
 
 class Projector(nn.Module):
@@ -29,7 +50,7 @@ class Projector(nn.Module):
     One projector serves MS and HRMS: two could please the directional loss by themselves.
 
     Args:
-        kind: The way to make three channels, one of :data:`INPUTS`.
+        kind: The way to make three channels, one of :data:`~clippan_cli.supervision.forms.INPUTS`.
         matrix: The linear part, ``(3, C)``.
         offset: The values added to it, ``(3,)``.
     """
@@ -44,12 +65,31 @@ class Projector(nn.Module):
         self.register_buffer("offset", offset)
         self.learned = _residual(matrix.shape[1]) if kind == "conv" else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn bands ``(B, C, H, W)``, 0 and 1 their dark and bright end, into channels ``(B, 3, H, W)`` in 0 … 1."""
-        made = torch.einsum("kc,bchw->bkhw", self.matrix, x) + self.offset[:, None, None]
+    @property
+    def bands(self) -> int:
+        """The number of MS bands that it shows."""
+        return int(self.matrix.shape[1])
+
+    def forward(self, image: Tensor, ms: Tensor, pan: Tensor) -> Tensor:
+        """Return one picture ``(B, 1, 3, H, W)`` in 0 … 1 of images ``(B, C, H, W)``; it shows neither MS nor PAN.
+
+        Args:
+            image: The bands, 0 and 1 their dark and their bright end.
+            ms: The interpolated MS.
+            pan: PAN.
+        """
+        made = torch.einsum("kc,bchw->bkhw", self.matrix, image) + self.offset[:, None, None]
         if self.learned is not None:
-            made = made + self.learned(x)
-        return made.clamp(0, 1)
+            made = made + self.learned(image)
+        return made.clamp(0, 1)[:, None]
+
+    def show_pan(self, pan: Tensor, ms: Tensor) -> Tensor:
+        """Return PAN ``(B, 1, H, W)`` as a grey picture."""
+        return pan.clamp(0, 1).expand(-1, 3, -1, -1)[:, None]
+
+
+Shown = Differences | Projector
+"""How images are shown to CLIP."""
 
 
 def linear_map(
@@ -58,7 +98,8 @@ def linear_map(
     """Return the fixed part: matrix ``(3, C)`` and offset ``(3,)``.
 
     Args:
-        kind: The way, one of :data:`INPUTS`; ``conv`` begins at RGB where the bands are known, else at PCA.
+        kind: The way, one of :data:`~clippan_cli.supervision.forms.INPUTS` but differences; ``conv`` begins at RGB
+            where the bands are known, else at PCA.
         wavelengths: The wavelength of each band in nanometres; None where unknown: then the usual order is assumed.
         mean: The mean of the bands, ``(C,)``.
         covariance: The covariance of the bands, ``(C, C)``.
@@ -66,8 +107,7 @@ def linear_map(
     Raises:
         UsageError: There is no such kind, or no band near a colour that it takes.
     """
-    if kind not in INPUTS:
-        raise UsageError(f"unknown MS input {kind!r}", "known: " + ", ".join(INPUTS))
+    check_input(kind)
     if kind == "pca":
         return _principal(mean, covariance)
     chosen = _nearest(_COLOURS["gbnir" if kind == "gbnir" else "rgb"], wavelengths)

@@ -12,8 +12,9 @@ from clippan_cli.base.geometry import Box
 from clippan_cli.errors import UsageError
 from clippan_cli.supervision.adapters import Adapters
 from clippan_cli.supervision.encoder import Encoder, digest
+from clippan_cli.supervision.forms import SHARED
 from clippan_cli.supervision.losses import directional_loss
-from clippan_cli.supervision.projector import Projector
+from clippan_cli.supervision.projector import Shown
 from clippan_cli.supervision.prompts import Prompts
 
 _SAME_BAND = 60.0  # nm
@@ -28,29 +29,36 @@ class Supervisor(nn.Module):
 
     Args:
         encoder: The frozen CLIP.
-        projector: The way from bands to three channels.
+        projector: The way from bands to pictures.
         prompts: The texts for the types.
-        wavelengths: The wavelength of each MS band in nanometres; None where unknown.
+        wavelengths: The wavelength of each MS band in nanometres; None where unknown, empty for any bands.
+        adapters: The form of the adapters.
     """
 
     plain_texts: Tensor
     encoder: Encoder
 
     def __init__(
-        self, encoder: Encoder, projector: Projector, prompts: Prompts, wavelengths: Sequence[float | None]
+        self,
+        encoder: Encoder,
+        projector: Shown,
+        prompts: Prompts,
+        wavelengths: Sequence[float | None] = (),
+        *,
+        adapters: str = SHARED,
     ) -> None:
         super().__init__()
         self.wavelengths = tuple(wavelengths)
         # No part of the module: it is frozen, and 150 million weights do not belong into checkpoints.
         object.__setattr__(self, "encoder", encoder)
         self.projector, self.prompts = projector, prompts
-        self.adapters = Adapters(encoder.width)
+        self.adapters = Adapters(encoder.width, adapters)
         self.register_buffer("plain_texts", encoder.texts(prompts.texts))
 
     @property
     def bands(self) -> int:
-        """The number of MS bands that it looks at."""
-        return int(self.projector.matrix.shape[1])
+        """The number of MS bands that it looks at; 0 for any number."""
+        return self.projector.bands
 
     def check_fit(self, scene: str, wavelengths: Sequence[float | None]) -> None:
         """Refuse a scene of other bands than it knows.
@@ -62,6 +70,8 @@ class Supervisor(nn.Module):
         Raises:
             UsageError: The number of bands differs, or a wavelength.
         """
+        if not self.bands:
+            return
         if len(wavelengths) != self.bands:
             raise UsageError(f"the supervisor looks at {self.bands} bands, {scene} has {len(wavelengths)}", _ADAPT_ONE)
         for number, (own, other) in enumerate(zip(self.wavelengths, wavelengths, strict=True), 1):
@@ -75,18 +85,20 @@ class Supervisor(nn.Module):
         kinds = ("ms", "pan", "hrms", "hrms")
         return torch.cat([self.adapters.text[kind](self.plain_texts[i : i + 1]) for i, kind in enumerate(kinds)])
 
-    def see_bands(self, bands: Tensor, kind: str) -> Tensor:
+    def see_bands(self, bands: Tensor, ms: Tensor, pan: Tensor, kind: str) -> Tensor:
         """Return the adapted vectors of MS (``"ms"``) or of fused images (``"hrms"``).
 
         Args:
             bands: The images ``(B, C, H, W)`` on PAN's grid, 0 and 1 the scene's dark and bright end.
+            ms: The interpolated MS that they were made of, stretched likewise.
+            pan: PAN ``(B, 1, H, W)``, stretched likewise.
             kind: The type whose adapter is used.
         """
-        return self._see(self.projector(self._middle(bands)), kind)
+        return self._see(self.projector(*(self._middle(x) for x in (bands, ms, pan))), kind)
 
-    def see_pan(self, pan: Tensor) -> Tensor:
-        """Return the adapted vectors of PAN ``(B, 1, H, W)``, stretched likewise."""
-        return self._see(self._middle(pan).clamp(0, 1).expand(-1, 3, -1, -1), "pan")
+    def see_pan(self, pan: Tensor, ms: Tensor, kind: str = "pan") -> Tensor:
+        """Return the adapted vectors of PAN ``(B, 1, H, W)`` beside interpolated MS, stretched likewise."""
+        return self._see(self.projector.show_pan(self._middle(pan), self._middle(ms)), kind)
 
     def digest(self) -> str:
         """Return the SHA-256 of all that it has learned."""
@@ -98,16 +110,43 @@ class Supervisor(nn.Module):
         return self.to(device)
 
     def directional(self, fused: Tensor, ms: Tensor, pan: Tensor) -> Tensor:
-        """Return L_d of fused images ``(B, C, H, W)`` beside interpolated MS and PAN: ``(B,)``."""
+        """Return L_d of fused images ``(B, C, H, W)`` beside interpolated MS and PAN: ``(B,)``.
+
+        What is larger than CLIP looks at is looked at in parts.
+        """
+        count = len(fused)
+        fused, ms, pan = (self.parts(x) for x in (fused, ms, pan))
         with torch.no_grad():
             texts = self.texts()
-            sources = torch.stack([self.see_bands(ms, "ms"), self.see_pan(pan)])
+            sources = torch.stack([self.see_bands(ms, ms, pan, "ms"), self.see_pan(pan, ms)])
             directions = torch.stack([texts[HRMS] - texts[MS], texts[HRMS] - texts[PAN]])
-        return directional_loss(self.see_bands(fused, "hrms"), sources, directions)
+        found = directional_loss(self.see_bands(fused, ms, pan, "hrms"), sources, directions)
+        return found.view(count, -1).mean(1)
 
-    def _see(self, channels: Tensor, kind: str) -> Tensor:
-        seen: Tensor = self.adapters.image[kind](self.encoder.images(channels))
+    @torch.no_grad()
+    def score(self, images: Tensor, ms: Tensor, pan: Tensor) -> Tensor:
+        """Return how far images ``(B, C, H, W)`` are towards HRMS from what is distorted, as texts say: ``(B,)``."""
+        count = len(images)
+        images, ms, pan = (self.parts(x) for x in (images, ms, pan))
+        texts = self.texts()
+        seen = self.see_bands(images, ms, pan, "hrms") @ F.normalize(texts[HRMS] - texts[DISTORTED], dim=0)
+        return seen.view(count, -1).mean(1)
+
+    def _see(self, shown: Tensor, kind: str) -> Tensor:
+        """Return the adapted vectors ``(B, D)`` of pictures ``(B, N, 3, H, W)``, those of one image together."""
+        vectors = self.encoder.images(shown.flatten(0, 1)).view(*shown.shape[:2], -1)
+        seen: Tensor = self.adapters.of_image(kind)(F.normalize(vectors.mean(1), dim=-1))
         return seen
+
+    def parts(self, x: Tensor) -> Tensor:
+        """Cut images into as many parts as large as CLIP looks at as there is room for: ``(B · parts, …)``."""
+        side, whole = self.encoder.side, Box.whole(x.shape)
+        if min(whole.shape) < side:
+            return x
+        rows, cols = (size // side for size in whole.shape)
+        inner = Box(whole.rows.middle(rows * side), whole.cols.middle(cols * side)).cut(x, whole)
+        parts = inner.reshape(*x.shape[:2], rows, side, cols, side)
+        return parts.permute(0, 2, 4, 1, 3, 5).reshape(-1, x.shape[1], side, side)
 
     def _middle(self, x: Tensor) -> Tensor:
         """Cut out the middle, as large as CLIP looks at: scaled down, HRMS could not be told from MS."""

@@ -15,21 +15,28 @@ from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.errors import OutputError, UsageError
 from clippan_cli.modelstore.supervisor import load_supervisor
-from clippan_cli.supervision.projector import INPUTS
+from clippan_cli.supervision.forms import INPUTS
 from clippan_cli.supervision.prompts import wordings
 from clippan_cli.training.adapt import Classroom, adapt_on, read_clip, stage_one_methods
-from clippan_cli.training.data.surveyed_scenes import survey_scenes
+from clippan_cli.training.data.surveyed_scenes import SIDE, survey_scenes
 from clippan_cli.training.loop.distributed import Group, check_alone
 from clippan_cli.training.objectives.stage_one import LOSSES as STAGE_ONE
-from clippan_cli.training.objectives.stage_two import LOSSES
+from clippan_cli.training.objectives.stage_two import LOSSES, PAPER
+from clippan_cli.training.objectives.truth import TRUTH
 from clippan_cli.training.objectives.without_truth import INDICES
 from clippan_cli.training.options import NONE, AblateOptions, AdaptOptions, TrainOptions
-from clippan_cli.training.train import Ground, loss_weights, stage_two_methods, train_on
+from clippan_cli.training.train import Ground, loss_weights, stage_two_methods, train_on, watches
 
-TABLES = ("losses", "stage1", "input", "prompts")
-"""The paper's tables 2, 3, 4 and 5."""
+TABLES = ("losses", "backbones", "stage1", "input", "prompts")
+"""The paper's tables 2, 1, 3, 4 and 5."""
 
 TABLE = "ablation.csv"
+
+COLUMNS = (*TRUTH, *INDICES)
+"""The indices of a table: before the truth one scale down, and at full resolution."""
+
+BACKBONES = ("pnn", "lambda-pnn", "arbrpn", "lformer", "pan-mamba")
+"""The networks of the paper's Table 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +74,11 @@ class Ablation:
 
     def lines(self) -> Iterator[str]:
         """Write the table for people."""
-        yield f"{'':<24}" + "".join(f"{name:>18}" for name in INDICES)
+        yield f"{'':<24}" + "".join(f"{name:>18}" for name in COLUMNS)
         for name, row in self.beside.items():
-            yield f"{name:<24}" + "".join(f"{row[index]:>18.4f}" for index in INDICES)
+            yield f"{name:<24}" + "".join(f"{row[index]:>18.4f}" for index in COLUMNS)
         for line in self.rows:
-            cells = "".join(f"{line.means[i]:>10.4f} ±{line.spread[i]:.4f}" for i in INDICES)
+            cells = "".join(f"{line.means[i]:>10.4f} ±{line.spread[i]:.4f}" for i in COLUMNS)
             yield f"{line.variant:<24}{cells}"
 
 
@@ -98,12 +105,25 @@ def variants(table: str, options: TrainOptions) -> list[Variant]:
     """
     if table not in TABLES:
         raise UsageError(f"unknown table {table!r}", "known: " + ", ".join(TABLES))
-    if not loss_weights(options)["language"]:
+    loss_weights(options)
+    if not watches(options):
         raise UsageError("without the language loss the lines would not differ", "give it a weight, and a supervisor")
+    options = replace(options, losses={"language": PAPER["language"], **options.losses})
     adapting = options.adapting()
+    weights = {**LOSSES, **PAPER, **options.losses}
+
+    def only(kept: Sequence[str]) -> dict[str, float]:
+        return {key: weights[key] * (key in kept) for key in weights}
+
+    if table == "backbones":
+        ways = {"reduced": ("truth",), "full": ("spectral", "spatial", "quality")}
+        return [
+            Variant(f"{name}{mark}, {way}", adapting, replace(options, backbone=name, losses=only((*kept, *more))))
+            for name in BACKBONES
+            for way, kept in ways.items()
+            for mark, more in (("", ()), ("-C", ("language",)))
+        ]
     if table == "losses":
-        weights = {**LOSSES, **options.losses}
-        weights["spatial"] = weights["spatial"] or 1.0
         kinds = ("spectral", "spatial", "quality")
         lines = {
             "spectral + spatial": kinds[:2],
@@ -114,10 +134,7 @@ def variants(table: str, options: TrainOptions) -> list[Variant]:
             "+ language + teacher": (*kinds, "language", "teacher"),
         }
         return [
-            *(
-                Variant(name, adapting, replace(options, losses={key: weights[key] * (key in kept) for key in weights}))
-                for name, kept in lines.items()
-            ),
+            *(Variant(name, adapting, replace(options, losses=only(kept))) for name, kept in lines.items()),
             Variant("as given", adapting, options),
         ]
     if table == "stage1":
@@ -209,10 +226,10 @@ class _Bench:
             path = self._adapt(replace(line.adapting, seed=seed, device=options.device, resume=options.resume))
             supervisor = load_supervisor(path, encoder=self.room.encoder)
         place = self.folder / f"{line.name.replace(' ', '_')}-{seed}"
-        ground = Ground(self.room.sites, self.room.encoder.side, supervisor)
+        ground = Ground(self.room.sites, supervisor)
         trained = train_on(ground, place, options, self.group, Deaf(), stop=self.stop)
         held = trained.record.training.held_out
-        self.hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in INDICES))
+        self.hears.say(", ".join(f"{name} {held['model'][name]:.4f}" for name in COLUMNS))
         return held
 
     def _adapt(self, options: AdaptOptions) -> Path:
@@ -233,12 +250,12 @@ def _open_room(
     encoder = read_clip(options.clip, Deaf())
     weights = {name: max(loss_weights(line.training)[name] for line in lines) for name in loss_weights(options)}
     methods = stage_one_methods() | stage_two_methods(options, weights, device)
-    return Classroom(survey_scenes(scenes, encoder.side, methods, options.scene, hears), encoder)
+    return Classroom(survey_scenes(scenes, SIDE, methods, options.scene, hears), encoder)
 
 
 def _summarise(name: str, found: Sequence[dict[str, dict[str, float]]]) -> Row:
     """Return mean and standard deviation of each index over the seeds."""
-    values = {index: [held["model"][index] for held in found] for index in INDICES}
+    values = {index: [held["model"][index] for held in found] for index in COLUMNS}
     spread = {index: statistics.stdev(each) if len(each) > 1 else 0.0 for index, each in values.items()}
     return Row(
         variant=name,
@@ -249,8 +266,8 @@ def _summarise(name: str, found: Sequence[dict[str, dict[str, float]]]) -> Row:
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
     lines: list[list[object]] = [
-        ["variant", *(column for index in INDICES for column in (index, f"{index}_sd"))],
-        *([row.variant, *(part[i] for i in INDICES for part in (row.means, row.spread))] for row in rows),
+        ["variant", *(column for index in COLUMNS for column in (index, f"{index}_sd"))],
+        *([row.variant, *(part[i] for i in COLUMNS for part in (row.means, row.spread))] for row in rows),
     ]
     try:
         replace_table(path, lines)

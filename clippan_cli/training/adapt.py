@@ -16,13 +16,14 @@ from clippan_cli.base.options import identity
 from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import method
 from clippan_cli.modelstore.records import SupervisorRecord
-from clippan_cli.modelstore.supervisor import RECORD
+from clippan_cli.modelstore.supervisor import RECORD, load_clip, looks_at_differences
 from clippan_cli.scene.find import find_all
 from clippan_cli.supervision.encoder import UNTRAINED, Encoder
-from clippan_cli.supervision.projector import Projector
+from clippan_cli.supervision.forms import DIFFERENCES, check_adapters, check_input
+from clippan_cli.supervision.projector import Differences, Projector, Shown
 from clippan_cli.supervision.prompts import read_prompts
 from clippan_cli.supervision.supervisor import Supervisor
-from clippan_cli.training.data.surveyed_scenes import Site, survey_scenes
+from clippan_cli.training.data.surveyed_scenes import SIDE, Site, survey_scenes
 from clippan_cli.training.data.tile_reader import HELD, TileStream, held_tiles
 from clippan_cli.training.loop.distributed import Group, check_alone
 from clippan_cli.training.loop.steps import Loop, check_folder
@@ -32,8 +33,6 @@ from clippan_cli.training.objectives.weights import choose_weights
 from clippan_cli.training.options import AdaptOptions, ClipOptions
 from clippan_cli.training.products.recipe import make_recipe
 from clippan_cli.training.products.supervisor import SupervisorProduct
-
-_USUAL_WEIGHTS = "openai"
 
 
 @dataclass(frozen=True)
@@ -82,16 +81,19 @@ def adapt(
     check_stage_one(options)
     find_all(scenes)
     encoder = read_clip(options.clip, hears)
-    sites = survey_scenes(scenes, encoder.side, stage_one_methods(), options.scene, hears)
+    sites = survey_scenes(scenes, SIDE, stage_one_methods(), options.scene, hears)
     return adapt_on(Classroom(sites, encoder), folder, options, hears, stop or Event())
 
 
 def check_stage_one(options: AdaptOptions) -> None:
-    """Refuse losses and prompts that there are not.
+    """Refuse losses, prompts and forms that there are not.
 
     Raises:
         UsageError: An option means nothing.
     """
+    check_adapters(options.clip.adapters)
+    if options.clip.ms_input is not None:
+        check_input(options.clip.ms_input)
     choose_weights(options.losses, LOSSES)
     read_prompts(options.clip.prompt, options.clip.prompts)
 
@@ -103,11 +105,16 @@ def read_clip(options: ClipOptions, hears: Listener) -> Encoder:
         ModelError: Its weights are not at hand.
         UsageError: There is no such architecture, tag or precision.
     """
-    weights = options.clip_weights or _USUAL_WEIGHTS
-    encoder = Encoder(options.clip, weights, download=options.download, precision=options.precision)
-    if weights == UNTRAINED:
+    encoder = load_clip(options.clip, options.clip_weights, download=options.download, precision=options.precision)
+    if encoder.weights == UNTRAINED:
         hears.warn("CLIP is untrained: what such a supervisor asks for means nothing")
     return encoder
+
+
+def _projector(site: Site, options: ClipOptions) -> Shown:
+    """Return how images are shown to CLIP: as it has learned to see, where it ships."""
+    kind = options.ms_input or (DIFFERENCES if looks_at_differences(options.clip) else "conv")
+    return Differences() if kind == DIFFERENCES else Projector(kind, *site.channels(kind))
 
 
 def stage_one_methods() -> dict[str, Method]:
@@ -124,15 +131,15 @@ def adapt_on(
     prompts = read_prompts(options.clip.prompt, options.clip.prompts)
     group = Group(device=choose_device(options.device))
     torch.manual_seed(options.seed)
-    projector = Projector(options.clip.ms_input, *sites[0].channels(options.clip.ms_input))
-    net = Supervisor(encoder, projector, prompts, sites[0].wavelengths).move_to(group.device)
+    net = Supervisor(
+        encoder, _projector(sites[0], options.clip), prompts, sites[0].wavelengths, adapters=options.clip.adapters
+    ).move_to(group.device)
     for site in sites:
         net.check_fit(site.files.name, site.wavelengths)
-    held = held_tiles(sites, encoder.side, HELD, group.device, hears)
+    held = held_tiles(sites, HELD, group.device, hears)
     task = Adapting(
         TileStream(
             sites=sites,
-            side=encoder.side,
             batch=options.batch,
             seed=options.seed,
             workers=options.jobs,

@@ -11,10 +11,14 @@ from clippan_cli.base.options import option
 from clippan_cli.base.values import SETTINGS, WEIGHTS, Setting
 from clippan_cli.fusion.registry import CONSISTENCY, DEFAULT
 from clippan_cli.opening.options import SceneOptions
+from clippan_cli.supervision.forms import SHARED
 from clippan_cli.supervision.prompts import DEFAULT as DEFAULT_PROMPT
 
 NONE = "none"
 """Stands for no supervisor, or no teacher."""
+
+SUPERVISOR = "supervisor-1"
+"""The supervisor that ships: it watches where none is named, and its CLIP is adapted where none is named."""
 
 
 def _iterations(default: int) -> Any:
@@ -64,6 +68,14 @@ def _init(default: str | None, help: str) -> Any:  # noqa: A002
     return option(default, help, metavar="ID|DIR", place=True)
 
 
+def _folders(what: str) -> Any:
+    return option((), f"Names a folder with {what}.", metavar="DIR", place=True, identity=False, repeated=True)
+
+
+def _procedural() -> Any:
+    return option(128, "Sets how many images are made from nothing, beside those.", least=0)
+
+
 def _settings() -> Any:
     return option({}, "Sets a setting of the new network.", "--set", metavar="NAME=VALUE", form=SETTINGS)
 
@@ -73,18 +85,20 @@ class ClipOptions:
     """What the user may say of CLIP and of how it is shown images.
 
     Args:
-        clip: The name of an architecture of open_clip, or a JSON file with a configuration.
+        clip: The id of the shipped supervisor, for its CLIP; the name of an architecture of open_clip; or a JSON file
+            with a configuration.
         clip_weights: CLIP's weights: a tag, a file, or ``"none"``; None for the usual ones, or those of a supervisor.
         download: Whether the weights of a tag may be fetched.
         precision: CLIP's precision, ``"fp32"`` or ``"bf16"``.
-        ms_input: How bands become three channels.
+        ms_input: How bands become three channels; None for the way that suits CLIP.
+        adapters: The form of the adapters: ``"shared"`` by all images, or the paper's ``"six"``.
         prompt: The name of the wording for HRMS.
         prompts: A TOML file with wordings; None for the package's own.
     """
 
     clip: str = option(
-        "ViT-B-32-quickgelu",
-        "Names CLIP's architecture, as open_clip does, or its configuration.",
+        SUPERVISOR,
+        "Names CLIP: the one that ships, an architecture as open_clip does, or its configuration.",
         metavar="NAME|FILE",
         place=True,
     )
@@ -99,7 +113,14 @@ class ClipOptions:
     )
     download: bool = option(False, "Fetches CLIP's weights if they are not on this machine.", identity=False)
     precision: str = option("fp32", "Sets CLIP's precision.", metavar="fp32|bf16")
-    ms_input: str = option("conv", "Says how MS bands become CLIP's three channels.", metavar="conv|pca|rgb|gbnir")
+    ms_input: str | None = option(
+        None,
+        "Says how MS bands become CLIP's three channels; the CLIP that ships looks at differences.",
+        metavar="differences|conv|pca|rgb|gbnir",
+    )
+    adapters: str = option(
+        SHARED, "Says whether all images share an adapter, or each type has its own.", metavar="shared|six"
+    )
     prompt: str = option(
         DEFAULT_PROMPT, "Chooses the wording for HRMS: wald, khan, first, second, noise …", metavar="NAME"
     )
@@ -158,7 +179,8 @@ class TrainOptions:
         init: The model to begin with: a shipped one's id, or a folder; it is passed over where ``backbone`` is given.
         backbone: The name of the architecture, where a network begins anew.
         settings: The settings of that network.
-        supervisor: The folder of the supervisor; ``"none"`` for none; None to adapt one first.
+        supervisor: The supervisor's folder or, of a shipped one, its id; ``"none"`` for none; None for the one that
+            ships or, where another CLIP is named, to adapt that one first.
         clip: What is said of CLIP, where a supervisor is adapted first.
         adapt_iterations: The number of steps of that adaptation.
         losses: The weights of the losses, by name; a loss that is not named keeps its own, 0 switches one off.
@@ -168,7 +190,7 @@ class TrainOptions:
         keep_teacher: Whether the teacher's weight stays, instead of falling to 0.
         iterations: The number of steps of the optimiser.
         batch: The number of tiles in a step, over all processes.
-        rate: The highest learning rate.
+        rate: The highest learning rate; None for what suits a network that goes on, or one that begins anew.
         consistency: The number of back-projections inside the graph.
         seed: The seed of every random choice.
         every: The number of steps between checkpoints and validations.
@@ -183,7 +205,10 @@ class TrainOptions:
     backbone: str | None = option(None, "Begins anew with this network instead.", metavar="NAME")
     settings: Mapping[str, Setting] = _settings()
     supervisor: str | None = option(
-        None, "Names what clippan adapt made; without it, one is adapted first.", metavar="DIR|none", place=True
+        None,
+        f"Names what clippan adapt made; without it, {SUPERVISOR} watches, or the named CLIP is adapted first.",
+        metavar="ID|DIR|none",
+        place=True,
     )
     clip: ClipOptions = field(default_factory=ClipOptions)
     adapt_iterations: int = option(300, "Sets the steps of an adaptation that comes first.", least=1)
@@ -195,12 +220,14 @@ class TrainOptions:
         metavar="MODEL|METHOD|none",
     )
     keep_teacher: bool = option(False, "Imitates it to the end.")
-    iterations: int = _iterations(300)
+    iterations: int = _iterations(150)
     batch: int = _batch(4)
-    rate: float = _rate(5e-4)
+    rate: float | None = option(
+        None, "Sets the highest learning rate: 1e-4 from a model, 5e-4 for a network that begins anew.", least=0
+    )
     consistency: int = _consistency()
     seed: int = _seed()
-    every: int = _every(50)
+    every: int = _every(25)
     jobs: int = _readers()
     device: str = _device()
     scene: SceneOptions = field(default_factory=SceneOptions)
@@ -303,23 +330,9 @@ class PretrainOptions:
         resume: Whether to continue a training that was stopped.
     """
 
-    images: tuple[str, ...] = option(
-        (),
-        "Names a folder with images (GeoTIFF, PNG, JPEG) to simulate pairs from.",
-        metavar="DIR",
-        place=True,
-        identity=False,
-        repeated=True,
-    )
-    scenes: tuple[str, ...] = option(
-        (),
-        "Names a folder with real scenes, an MS and a PAN each.",
-        metavar="DIR",
-        place=True,
-        identity=False,
-        repeated=True,
-    )
-    procedural: int = option(128, "Sets how many images are made from nothing, beside those.", least=0)
+    images: tuple[str, ...] = _folders("images (GeoTIFF, PNG, JPEG) to simulate pairs from")
+    scenes: tuple[str, ...] = _folders("real scenes, an MS and a PAN each")
+    procedural: int = _procedural()
     init: str | None = _init(None, "Names a model to go on from, instead of beginning anew.")
     network: str = option(
         "injector",
@@ -335,6 +348,43 @@ class PretrainOptions:
     consistency: int = _consistency()
     seed: int = _seed()
     every: int = _every(500)
+    device: str = _device()
+    scene: SceneOptions = field(default_factory=SceneOptions)
+    overwrite: bool = rerun.overwrite()
+    resume: bool = rerun.resume()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeachOptions:
+    """What the user may say of the training of a small CLIP.
+
+    Args:
+        images: Folders with images, MS or RGB.
+        scenes: Folders with real pairs.
+        procedural: The number of images to make from nothing; they are a part of the mixture in any case.
+        init: The model whose images are among the fusions.
+        places: The number of places whose fusions are made first.
+        iterations: The number of steps of the optimiser.
+        batch: The number of places in a step.
+        rate: The highest learning rate.
+        seed: The seed of every random choice.
+        every: The number of steps between checkpoints and validations.
+        device: The device to compute on: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+        scene: What is said of the scenes.
+        overwrite: Whether an existing supervisor may be replaced.
+        resume: Whether to continue a training that was stopped.
+    """
+
+    images: tuple[str, ...] = _folders("images (GeoTIFF, PNG, JPEG) to simulate pairs from")
+    scenes: tuple[str, ...] = _folders("real scenes, an MS and a PAN each")
+    procedural: int = _procedural()
+    init: str = _init(DEFAULT, "Names the model whose images are among the fusions.")
+    places: int = option(1200, "Sets how many places are fused, well and badly, before the training begins.", least=44)
+    iterations: int = _iterations(4000)
+    batch: int = _batch(6, "places")
+    rate: float = _rate(3e-3)
+    seed: int = _seed()
+    every: int = _every(200)
     device: str = _device()
     scene: SceneOptions = field(default_factory=SceneOptions)
     overwrite: bool = rerun.overwrite()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
 import torch
 
-from clippan_cli.base.identity import tell_apart
+from clippan_cli.base.identity import Key, tell_apart
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity
@@ -20,12 +20,12 @@ from clippan_cli.networks.registry import network
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.imagery import image_sources, pair_sources, procedural_sources
 from clippan_cli.training.data.pairs import Batch
-from clippan_cli.training.data.simulated_pairs import RATIOS, Source, make_batch
+from clippan_cli.training.data.simulated_pairs import RATIOS, Group, Source, make_batch
 from clippan_cli.training.loop.distributed import check_alone
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder
 from clippan_cli.training.loop.task import Schedule, Trained
 from clippan_cli.training.objectives.simulated import Supervised
-from clippan_cli.training.options import PretrainOptions
+from clippan_cli.training.options import PretrainOptions, TeachOptions
 from clippan_cli.training.products.model import ModelProduct
 from clippan_cli.training.products.recipe import make_recipe
 
@@ -77,9 +77,7 @@ def pretrain(
         net = network(options.network, options.bands or 1, **options.settings).to(device)
     if options.bands is None and not net.any_bands:
         raise UsageError(f"{options.network} serves one number of bands only", "say which: `bands=4`")
-    sources = _gather(options, hears)
-    total = sum(_SHARES[name] for name in sources)
-    groups = [(_SHARES[name] / total, [each.to(device) for each in found]) for name, found in sources.items()]
+    groups, sources = gather_groups(options, device, hears)
 
     def draw(number: int, size: int) -> Batch:
         return make_batch(groups, size, Draw.of(options.seed, number), options.bands)
@@ -87,8 +85,7 @@ def pretrain(
     key = {
         **identity(options),
         **begun,
-        "sources": {kind: len(found) for kind, found in sources.items()},
-        "learned_from": tell_apart(f"{kind}/{source.name}" for kind, found in sources.items() for source in found),
+        **describe_sources(sources),
     }
     loop = Loop(
         folder=folder,
@@ -113,8 +110,32 @@ _GIVEN = ("network", "settings", "bands")
 """The options that the model decides which a training goes on from."""
 
 
-def _gather(options: PretrainOptions, hears: Listener) -> dict[str, Sequence[Source]]:
-    """Gather all sources, by kind."""
+def describe_sources(sources: Mapping[str, Sequence[Source]]) -> Key:
+    """Return what a training is known by of what it learned from."""
+    return {
+        "sources": {kind: len(found) for kind, found in sources.items()},
+        "learned_from": tell_apart(f"{kind}/{source.name}" for kind, found in sources.items() for source in found),
+    }
+
+
+def gather_groups(
+    options: PretrainOptions | TeachOptions, device: torch.device, hears: Listener
+) -> tuple[list[Group], dict[str, Sequence[Source]]]:
+    """Gather all sources, with their shares on a device, and by kind.
+
+    Raises:
+        InputError: There is nothing of a kind that is asked for.
+        UsageError: Nothing is asked for.
+    """
+    sources = _gather(options, hears)
+    total = sum(_SHARES[name] for name in sources)
+    groups: list[Group] = [
+        (_SHARES[name] / total, [each.to(device) for each in found]) for name, found in sources.items()
+    ]
+    return groups, sources
+
+
+def _gather(options: PretrainOptions | TeachOptions, hears: Listener) -> dict[str, Sequence[Source]]:
     if not (options.images or options.scenes or options.procedural):
         raise UsageError("nothing to learn from", "`images=DIR`, `scenes=DIR`, or `procedural=N`")
     found: dict[str, Sequence[Source]] = {}

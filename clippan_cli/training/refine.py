@@ -26,7 +26,7 @@ from clippan_cli.training.data.pairs import Batch
 from clippan_cli.training.data.reduced_scene import ReducedScene, reduce_through_all
 from clippan_cli.training.objectives.with_truth import back_project_pairs
 
-_BLOCK, _AROUND = 48, 12
+_BLOCK = 48
 _LEAST_BLOCKS, _MOST_BLOCKS = 2, 4
 _FOLDS = 2
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -165,10 +165,11 @@ def _spread(blocks: list[tuple[ReducedScene, int, Box]]) -> list[tuple[ReducedSc
 
 def _blocks(lesson: ReducedScene) -> Iterator[tuple[int, Box]]:
     """Yield MS windows spread over a scene, each with the part of the scene in which it lies."""
-    rows, cols = (_spans(size) for size in Box.whole(lesson.pair.ms.shape).shape)
+    rows, cols = (_spans(size) for size in lesson.area.shape)
     for i, row in enumerate(rows):
         for j, col in enumerate(cols):
-            yield _FOLDS * (_FOLDS * i // len(rows)) + _FOLDS * j // len(cols), Box(row, col)
+            fold = _FOLDS * (_FOLDS * i // len(rows)) + _FOLDS * j // len(cols)
+            yield fold, Box(row, col).moved(*lesson.area.corner)
 
 
 def _spans(size: int) -> list[Span]:
@@ -181,8 +182,7 @@ def _spans(size: int) -> list[Span]:
 @torch.inference_mode()
 def _sum_up(net: Refined, lesson: ReducedScene, fold: int, box: Box, consistency: int) -> Sums:
     """Fuse a block with its surroundings, and compare the block with the truth."""
-    wide = box.grown(_AROUND).intersection(Box.whole(lesson.pair.ms.shape))
-    batch, inner = lesson.batch(wide), _inner(lesson, box, wide)
+    batch, inner = lesson.surround(box)
     detail, common, own = net.forms(batch.ms_up, batch.pan, batch.context)
     lacking = (batch.truth - back_project_pairs(batch.ms_up + detail, batch, consistency))[0]
     level = batch.ms_up[0].square().mean(0)
@@ -198,13 +198,6 @@ def _sum_up(net: Refined, lesson: ReducedScene, fold: int, box: Box, consistency
         answers.append(x @ y)
         error += float(y @ y)
     return Sums(fold, torch.stack(forms), torch.stack(answers), error)
-
-
-def _inner(lesson: ReducedScene, box: Box, wide: Box) -> tuple[slice, slice]:
-    """Return where a block lies in its surroundings, in PAN pixels, without the edges of the scene."""
-    fine = Box.whole(lesson.pair.pan.shape)
-    edge = math.ceil(2 * max(lesson.pair.sampling.ratio)) + 2
-    return lesson.pan_box(box).intersection(fine.grown(-edge)).within(lesson.pan_box(wide))
 
 
 def _unmeasured(planes: Tensor, batch: Batch, band: int, steps: int) -> Tensor:

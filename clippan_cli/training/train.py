@@ -13,32 +13,38 @@ from clippan_cli.base.identity import Key, tell_apart
 from clippan_cli.base.listener import Deaf, Listener
 from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity
-from clippan_cli.errors import UsageError
+from clippan_cli.errors import InputError, UsageError
 from clippan_cli.fusion.method import Method
 from clippan_cli.fusion.registry import ANCHORS, DEFAULT, method
 from clippan_cli.modelstore.model import RECORD, Model
 from clippan_cli.modelstore.records import ModelRecord
 from clippan_cli.modelstore.supervisor import RECORD as SUPERVISOR_RECORD
-from clippan_cli.modelstore.supervisor import load_supervisor
+from clippan_cli.modelstore.supervisor import find_supervisor, load_supervisor
+from clippan_cli.networks.injector import Injector
 from clippan_cli.networks.network import Network
+from clippan_cli.networks.refined import Refined
 from clippan_cli.networks.registry import network
 from clippan_cli.scene.find import find_all
 from clippan_cli.supervision.supervisor import Supervisor
 from clippan_cli.training.adapt import Classroom, adapt_on, check_stage_one, read_clip, stage_one_methods
-from clippan_cli.training.data.surveyed_scenes import Site, survey_scenes
+from clippan_cli.training.data.reduced_scene import ReducedScene
+from clippan_cli.training.data.surveyed_scenes import SIDE, Site, survey_scenes
 from clippan_cli.training.data.tile_reader import HELD, TileStream, held_tiles
 from clippan_cli.training.loop.distributed import Group, join_group
 from clippan_cli.training.loop.steps import Loop, begin_from, check_folder, discard
 from clippan_cli.training.loop.task import Schedule, Trained
-from clippan_cli.training.objectives.stage_two import LOSSES, FullResolution
+from clippan_cli.training.objectives.stage_two import ANEW, LOSSES, FullResolution
+from clippan_cli.training.objectives.truth import Truth, reduce_sites
 from clippan_cli.training.objectives.weights import choose_weights
 from clippan_cli.training.objectives.without_truth import DEGRADATIONS
-from clippan_cli.training.options import NONE, TrainOptions
+from clippan_cli.training.options import NONE, SUPERVISOR, TrainOptions
 from clippan_cli.training.products.judged_model import JudgedModel
 from clippan_cli.training.products.recipe import make_recipe
+from clippan_cli.training.refine import refine
 
-_SIDE = 192
 _RATIOS = (1.5, 8.0)
+_LEAST_PLACES = 2
+_RATES = {True: 5e-4, False: 1e-4}
 _LESSONS = """Trained on tiles of real scenes at full resolution, without a truth. Weights of the losses: {};
 {} back-projections. The language loss is CLIPPan's: {}."""
 
@@ -88,7 +94,7 @@ def train(
             # Else a resumed run would take the former model for this one, were this training stopped early.
             discard(folder, RECORD)
         work = _Work(folder=folder, options=options, group=group, hears=hears, stop=stop or Event())
-        return work.run(work.ground(scenes, methods, weights), weights)
+        return work.run(work.ground(scenes, methods), weights)
 
 
 @dataclass(frozen=True)
@@ -97,12 +103,10 @@ class Ground:
 
     Args:
         sites: The scenes.
-        side: The number of PAN pixels a side of a tile.
         supervisor: The supervisor; None where none is needed.
     """
 
     sites: Sequence[Site]
-    side: int
     supervisor: Supervisor | None
 
 
@@ -112,12 +116,14 @@ def loss_weights(options: TrainOptions) -> dict[str, float]:
     Raises:
         UsageError: An option means nothing.
     """
-    weights = choose_weights(options.losses, LOSSES)
+    anew = options.backbone is not None
+    weights = choose_weights(options.losses, LOSSES | ANEW if anew else LOSSES)
     if options.supervisor == NONE:
         weights["language"] = 0.0
-    unasked = options.teacher is None and options.backbone is None and "teacher" not in options.losses
-    if options.teacher == NONE or unasked:
+    if options.teacher == NONE:
         weights["teacher"] = 0.0
+    elif options.teacher is not None and "teacher" not in options.losses:
+        weights["teacher"] = ANEW["teacher"]
     if options.degradation not in DEGRADATIONS:
         raise UsageError(f"unknown degradation {options.degradation!r}", "known: " + ", ".join(DEGRADATIONS))
     return weights
@@ -141,8 +147,22 @@ def check_beginning(options: TrainOptions, folder: Path) -> None:
         _make_network(options, 4)
     else:
         begin_from(options.init, folder)
-    if loss_weights(options)["language"] and options.supervisor is None:
+    if not watches(options):
+        return
+    if adapts_first(options):
         check_stage_one(options.adapting())
+    else:
+        find_supervisor(options.supervisor or SUPERVISOR)
+
+
+def watches(options: TrainOptions) -> bool:
+    """Tell whether a supervisor looks at the images: it may teach, or only be heard beside the truth."""
+    return options.supervisor != NONE and options.losses.get("language", 1.0) != 0
+
+
+def adapts_first(options: TrainOptions) -> bool:
+    """Tell whether a supervisor is adapted on the way: that of another CLIP than the one that ships."""
+    return options.supervisor is None and options.clip.clip != SUPERVISOR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,21 +183,22 @@ class _Work:
     hears: Listener
     stop: Event
 
-    def ground(self, scenes: Sequence[str], methods: dict[str, Method], weights: Mapping[str, float]) -> Ground:
-        """Survey the scenes once, and get the supervisor: none, the one that was named, or a new one."""
+    def ground(self, scenes: Sequence[str], methods: dict[str, Method]) -> Ground:
+        """Survey the scenes once, and get the supervisor: none, one that is there, or a new one."""
         options = self.options
-        if not weights["language"]:
-            return Ground(survey_scenes(scenes, _SIDE, methods, options.scene, self.hears), _SIDE, None)
-        if options.supervisor is not None:
+        if not watches(options):
+            return Ground(survey_scenes(scenes, SIDE, methods, options.scene, self.hears), None)
+        if not adapts_first(options):
             supervisor = load_supervisor(
-                Path(options.supervisor), clip_weights=options.clip.clip_weights, download=options.clip.download
+                find_supervisor(options.supervisor or SUPERVISOR),
+                clip_weights=options.clip.clip_weights,
+                download=options.clip.download,
             )
-            side = supervisor.encoder.side
-            return Ground(survey_scenes(scenes, side, methods, options.scene, self.hears), side, supervisor)
+            return Ground(survey_scenes(scenes, SIDE, methods, options.scene, self.hears), supervisor)
         encoder = read_clip(options.clip, self.hears)
-        sites = survey_scenes(scenes, encoder.side, methods | stage_one_methods(), options.scene, self.hears)
+        sites = survey_scenes(scenes, SIDE, methods | stage_one_methods(), options.scene, self.hears)
         self._adapt(Classroom(sites, encoder))
-        return Ground(sites, encoder.side, load_supervisor(self._adapted, encoder=encoder))
+        return Ground(sites, load_supervisor(self._adapted, encoder=encoder))
 
     @property
     def _adapted(self) -> Path:
@@ -187,7 +208,7 @@ class _Work:
         """Adapt a supervisor on the way, in the first process; the others wait."""
         options = self.options
         if self.group.leads:
-            self.hears.say("no `supervisor` was given: adapting one to these scenes first")
+            self.hears.say("`clip` was given, and no `supervisor`: adapting one to these scenes first")
             check_folder(self._adapted, SUPERVISOR_RECORD, overwrite=options.overwrite, resume=options.resume)
             adapt_on(room, self._adapted, options.adapting(), self.hears, self.stop)
         self.group.wait()
@@ -202,19 +223,26 @@ class _Work:
         torch.manual_seed(options.seed)
         model, net = self._network(bands, ratio)
         net.to(self.group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        watched = supervisor.move_to(self.group.device) if supervisor is not None and weights["language"] else None
+        watched = None if supervisor is None else supervisor.move_to(self.group.device)
+        lessons = self._lessons(sites) if weights["truth"] else []
+        truth = self._truth(sites) if self.group.leads else None
         task = FullResolution(
             stream=self._stream(ground),
-            held=held_tiles(sites, ground.side, HELD, self.group.device, self.hears) if self.group.leads else [],
+            lessons=lessons,
+            held=held_tiles(sites, HELD, self.group.device, self.hears) if self.group.leads else [],
+            truth=truth,
             supervisor=watched,
             weights=weights,
             options=options,
-            init=None if model is None else net,
+            start=net,
         )
+        if lessons and model is not None and isinstance(net, Injector):
+            net = self._refine(Refined.of(net, bands, **model.settings).to(self.group.device), lessons, task)
         key = {**_key(options, weights, model, watched), "learned_from": tell_apart(site.files.name for site in sites)}
         stated = {**key, "sources": {"scenes": len(sites)}}
+        rate = options.rate if options.rate is not None else _RATES[model is None]
         product = JudgedModel(
-            network=options.backbone or (model.network if model else ""),
+            network=options.backbone or ("refined" if isinstance(net, Refined) else model.network if model else ""),
             settings=options.settings if model is None else model.settings,
             ratios=_ratios(sites) if model is None else model.ratios,
             recipe=make_recipe("clippan train --scenes SCENES", self.folder, options, stated),
@@ -226,7 +254,7 @@ class _Work:
             net=net,
             task=task,
             product=product,
-            schedule=Schedule(options.iterations, options.batch, options.rate, options.every),
+            schedule=Schedule(options.iterations, options.batch, rate, options.every),
             key=key,
             hears=self.hears,
             stop=self.stop,
@@ -242,11 +270,39 @@ class _Work:
         model.check_fit(bands, ratio)
         return model, model.load().train()
 
+    def _refine(self, net: Refined, lessons: Sequence[ReducedScene], task: FullResolution) -> Refined:
+        """Begin with what follows from the scenes at once, if that is better before the truth."""
+        before = net.mixture.detach().clone()
+        refine(net, lessons, consistency=self.options.consistency, hears=Deaf(), stop=self.stop)
+        helps = self.group.leads and task.beats_start(net)
+        if self.group.any(helps):
+            self.hears.say("a refinement comes first: it is better before the truth")
+        else:
+            with torch.no_grad():
+                net.mixture.copy_(before)
+        return net.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _truth(self, sites: Sequence[Site]) -> Truth:
+        truth = Truth(reduce_sites(sites, self.group.device, self.hears, held=True))
+        if truth.places < _LEAST_PLACES:
+            self.hears.warn(
+                "the truth can be asked at one place only, which proves nothing: give larger scenes, or more"
+            )
+        return truth
+
+    def _lessons(self, sites: Sequence[Site]) -> list[ReducedScene]:
+        found = reduce_sites(sites, self.group.device, self.hears, held=False)
+        if not found:
+            raise InputError(
+                "no scene can be learned from one scale down: they are too small, or have gaps everywhere",
+                "give a larger scene, or leave that out: `losses=truth=0`",
+            )
+        return [lesson for scene in found for lesson in scene]
+
     def _stream(self, ground: Ground) -> TileStream:
         options = self.options
         return TileStream(
             sites=ground.sites,
-            side=ground.side,
             batch=options.batch,
             seed=options.seed,
             workers=options.jobs,
@@ -284,7 +340,11 @@ def _ratios(sites: Sequence[Site]) -> tuple[float, float]:
 def _lessons(options: TrainOptions, weights: Mapping[str, float], watched: Supervisor | None) -> str:
     """Say what the network learned from, for its card."""
     words = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
-    teaching = "off" if watched is None else f"CLIP {watched.encoder.name}, weights {watched.encoder.weights}"
+    teaching = (
+        "off"
+        if watched is None or not weights["language"]
+        else f"CLIP {watched.encoder.name}, weights {watched.encoder.weights}"
+    )
     return _LESSONS.format(words, options.consistency, teaching)
 
 

@@ -235,9 +235,7 @@ def _refinable(model: Model, bands: int) -> Refined:
         raise ModelError(
             f"model {model.id} is of {model.network}, which cannot be refined", "`weights=full`, or `weights=freeze`"
         )
-    net = Refined(bands, **model.settings)
-    net.load_state_dict(begun.state_dict(), strict=False)
-    return net.eval()
+    return Refined.of(begun, bands, **model.settings).eval()
 
 
 def _freeze(net: Network) -> None:

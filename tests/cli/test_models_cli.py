@@ -35,6 +35,15 @@ def test_models() -> None:
     refused(call("models", "show", "nothing"), 2, "no method or model 'nothing'")
 
 
+def test_supervisors() -> None:
+    assert "\nsupervisor-1\tsupervisor\t" in call("models", "list").stdout
+    (listed,) = json.loads(call("models", "list", "--json").stdout)["supervisors"]
+    assert listed == json.loads(call("models", "show", "supervisor-1", "--json").stdout)
+    assert (listed["bands"], listed["ms_input"]) == (0, "differences")
+    assert "How it was taught" in call("models", "show", "supervisor-1").stdout
+    assert call("models", "verify", "supervisor-1").stdout.startswith("supervisor-1\tok\tsha256 ")
+
+
 def test_pretrain_tune_and_sharpen(make_scene: MakeScene, tmp_path: Path) -> None:
     made, tuned = str(tmp_path / "made"), str(tmp_path / "tuned")
     words = ("--set", "width=8", "--set", "blocks=1", "--iterations", "2", "--procedural", "1", "--batch", "1")

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from clippan_cli.cli.params import name_folder
 from clippan_cli.training import adapt
 from clippan_cli.training import train as fullres
 from clippan_cli.training.loop import steps
 from tests.cli.test_cli import call, refused
 from tests.conftest import Made
+from tests.training.conftest import Said
 
 MakeScene = Callable[..., Made]
 
@@ -48,7 +50,78 @@ def test_a_table(make_scene: MakeScene, tmp_path: Path, tiny_clip: str) -> None:
     result = call("ablate", "input", "--scenes", str(tmp_path), "-o", str(tmp_path / "table"), *words)
     assert result.exit_code == 0, result.stderr
     names = [line.split()[0] for line in result.stdout.splitlines()[1:]]
-    assert names == ["exp", "mtf-glp-hpm-r", "gsa", "init", "conv", "pca", "rgb", "gbnir"]
+    assert names == ["exp", "mtf-glp-hpm-r", "gsa", "start", "differences", "conv", "pca", "rgb", "gbnir"]
+
+
+def test_whether_losses_point_to_the_truth(make_scene: MakeScene, tmp_path: Path) -> None:
+    make_scene(size=80)
+    words = ("ablate", "gradient", "--scenes", str(tmp_path), "-o", str(tmp_path / "table"), "--supervisor", "none")
+    result = call(*words, "-q")
+    assert result.exit_code == 0, result.stderr
+    names = [line.split()[0] for line in result.stdout.splitlines()[1:]]
+    assert names == ["spectral", "spatial", "quality", "structure", "teacher", "PAN"]
+    refused(call(*words), 5, "holds a table", "--overwrite")
+    document = json.loads(call(*words, "--overwrite", "--json", "-q").stdout)
+    assert document["scenes"] == [tmp_path.name]
+    assert {row["loss"] for row in document["rows"]} == {*names[:-1], "PAN gain"}
+
+
+def test_a_folder_is_named_after_the_scenes(
+    make_scene: MakeScene, tmp_path: Path, tiny_clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = make_scene(size=60)
+    (tmp_path / "town").mkdir()
+    for path in (scene.ms, scene.pan):
+        Path(path).rename(tmp_path / "town" / Path(path).name)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    common = ("--jobs", "0", "--iterations", "1", "--batch", "1")
+    place = ("--scenes", str(tmp_path / "town"))
+    result = call("adapt", *place, "--clip", tiny_clip, "--clip-weights", "none", *common)
+    assert result.stdout == "town-supervisor\n", result.stderr
+    assert "the supervisor will be in ./town-supervisor (--output names another folder)" in result.stderr
+    result = call("train", *place, "--supervisor", "town-supervisor", *common, "-q")
+    assert result.stdout == "town-model\n", result.stderr
+    assert {path.name for path in Path().iterdir()} == {"town-supervisor", "town-model"}
+    assert (Path("town-model") / "model.toml").is_file()
+    refused(call("train", *place, "--supervisor", "none", *common), 5, "town-model holds a model", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("scenes", "name"),
+    [
+        (["/data/town"], "town"),
+        (["/data/town/", "/data/sea"], "town"),
+        (["lists/2026.csv"], "2026"),
+        (["town.toml"], "town"),
+        (["scenes.v2"], "scenes.v2"),
+        (["."], "here"),
+        ([".."], "above"),
+        (["../sea"], "sea"),
+        (["link"], "link"),
+    ],
+)
+def test_what_a_folder_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenes: list[str], name: str) -> None:
+    (tmp_path / "above" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "above" / "here")
+    Path("link").symlink_to(tmp_path)
+    said = Said()
+    assert name_folder(None, scenes, "model", said) == f"{name}-model"
+    assert said.lines == [f"the model will be in ./{name}-model (--output names another folder)"]
+    assert name_folder("mine", scenes, "model", said) == "mine"
+    assert len(said.lines) == 1
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [
+        ("--clip", "RN50"), ("--precision", "bf16"), ("--ms-input", "rgb"), ("--adapters", "six"), ("--prompt", "khan"),
+        ("--prompts", "mine.toml"), ("--adapt-iterations", "3"),
+    ],
+)  # fmt: skip
+def test_what_a_supervisor_was_adapted_with_is_not_said_again(tmp_path: Path, idle: tuple[str, str]) -> None:
+    words = ("train", "--scenes", str(tmp_path), "-o", str(tmp_path / "m"), "--supervisor", "s", *idle)
+    refused(call(*words), 2, f"{idle[0]} cannot stand beside --supervisor")
 
 
 def test_what_is_refused(make_scene: MakeScene, tmp_path: Path, tiny_clip: str) -> None:

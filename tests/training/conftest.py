@@ -29,7 +29,7 @@ from clippan_cli.training.data.surveyed_scenes import Site, survey_scenes
 from clippan_cli.training.data.tile_reader import TileStream
 from clippan_cli.training.loop import steps
 from clippan_cli.training.loop.distributed import Group
-from clippan_cli.training.objectives import simulated
+from clippan_cli.training.objectives import simulated, stage_two
 from clippan_cli.training.options import (
     AdaptOptions,
     ClipOptions,
@@ -99,9 +99,7 @@ def sites_of(place: Path, said: Said | None = None, side: int = 80) -> list[Site
 
 
 def stream_of(sites: list[Site], **more: Any) -> TileStream:
-    return TileStream(
-        **{"sites": sites, "side": 80, "seed": 0, "workers": 0, "group": Group(), "hears": Said(), **more}
-    )
+    return TileStream(**{"sites": sites, "seed": 0, "workers": 0, "group": Group(), "hears": Said(), **more})
 
 
 @pytest.fixture
@@ -145,6 +143,12 @@ def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapting, "HELD", 4)
     monkeypatch.setattr(fullres, "HELD", 2)
     monkeypatch.setattr(steps, "draw_curves", lambda *_: None)
+
+
+@pytest.fixture
+def last_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last network of a training is kept, whatever the truth says of it."""
+    monkeypatch.setattr(stage_two.FullResolution, "ranks", False)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from clippan_cli.errors import OutputError, UsageError
+from clippan_cli.supervision.forms import INPUTS
 from clippan_cli.supervision.prompts import wordings
 from clippan_cli.training import ablate as ablating
-from clippan_cli.training.ablate import TABLES, Ablation, Row, ablate, variants
-from clippan_cli.training.objectives.without_truth import INDICES
+from clippan_cli.training.ablate import COLUMNS, TABLES, Ablation, Row, ablate, variants
+from clippan_cli.training.objectives.stage_two import PAPER
 from clippan_cli.training.options import AblateOptions, AdaptOptions, TrainOptions
 from clippan_cli.training.train import Ground
 from tests.conftest import Made
@@ -20,7 +21,9 @@ pytestmark = pytest.mark.usefixtures("few_tiles")
 
 
 def test_the_tables_of_the_paper(training: TrainOptions) -> None:
-    assert [len(variants(table, training)) for table in TABLES] == [7, 4, 4, 5]
+    assert {table: len(variants(table, training)) for table in TABLES} == {
+        "losses": 7, "backbones": 20, "stage1": 4, "input": 5, "prompts": 5
+    }  # fmt: skip
     with pytest.raises(UsageError, match="unknown table"):
         variants("colours", training)
     for table in TABLES:
@@ -28,15 +31,17 @@ def test_the_tables_of_the_paper(training: TrainOptions) -> None:
             variants(table, replace(training, supervisor="none"))
 
 
+@pytest.mark.usefixtures("last_is_kept")
 def test_an_ablation(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
     short = replace(training, iterations=1, every=1, adapt_iterations=1)
     options = AblateOptions(seeds=2, training=short)
     found = ablate([str(scene.folder)], tmp_path / "t", "stage1", options)
     assert [row.variant for row in found.rows] == ["no language", "scene", "+ type", "+ fusion"]
     assert any(row.spread["hqnr"] > 0 for row in found.rows)
+    assert list(found.beside) == ["exp", "mtf-glp-hpm-r", "gsa", "start"]
     more = AblateOptions(seeds=2, training=replace(short, resume=True))
     assert ablate([str(scene.folder)], tmp_path / "t", "stage1", more).rows == found.rows
-    assert len(list(found.lines())) == 1 + 3 + 4
+    assert len(list(found.lines())) == 1 + 4 + 4
     assert (tmp_path / "t" / "ablation.csv").read_text().count("\n") == 5
     with pytest.raises(OutputError, match="holds a table"):
         ablate([str(scene.folder)], tmp_path / "t", "stage1", options)
@@ -47,11 +52,32 @@ def test_lines_differ_in_what_their_table_is_about(training: TrainOptions) -> No
     assert stage1["no language"].training.supervisor == "none"
     kept = [tuple(name for name, weight in line.adapting.losses.items() if weight) for line in stage1.values()]
     assert kept[1:] == [("scene",), ("type", "scene"), ("type", "scene", "fusion")]
-    assert [line.adapting.clip.ms_input for line in variants("input", training)] == ["conv", "pca", "rgb", "gbnir"]
+    assert [line.adapting.clip.ms_input for line in variants("input", training)] == list(INPUTS)
     prompts = [line.adapting.clip.prompt for line in variants("prompts", training)]
     assert prompts == wordings()
+    seeing = replace(training, losses={"language": PAPER["language"]})
     for table in ("input", "prompts"):
-        assert all(line.training == training for line in variants(table, training))
+        assert all(line.training == seeing for line in variants(table, training))
+        # A weight that was given is kept.
+        said = variants(table, replace(training, losses={"language": 2.0, "quality": 0.3}))
+        assert all(line.training.losses == {"language": 2.0, "quality": 0.3} for line in said)
+
+
+def test_the_table_of_networks(training: TrainOptions) -> None:
+    """Each is trained with and without language, one scale down and at full resolution."""
+    lines = {line.name: line.training for line in variants("backbones", training)}
+    for name in ("pnn", "lambda-pnn", "arbrpn", "lformer", "pan-mamba"):
+        on = {
+            mark: {loss for loss, weight in lines[f"{name}{mark}"].losses.items() if weight}
+            for mark in (", reduced", "-C, reduced", ", full", "-C, full")
+        }
+        assert on == {
+            ", reduced": {"truth"},
+            "-C, reduced": {"truth", "language"},
+            ", full": {"spectral", "spatial", "quality"},
+            "-C, full": {"spectral", "spatial", "quality", "language"},
+        }
+        assert all(lines[f"{name}{mark}"].backbone == name for mark in on)
 
 
 def test_the_table_of_losses(training: TrainOptions) -> None:
@@ -64,7 +90,7 @@ def test_the_table_of_losses(training: TrainOptions) -> None:
     assert on["+ language"] == basic | {"language"}
     assert on["+ teacher"] == basic | {"teacher"}
     assert on["+ language + teacher"] == basic | {"language", "teacher"}
-    assert lines["as given"] == training.losses
+    assert lines["as given"] == {"language": PAPER["language"]}
     # A weight that was given is kept, and a loss that is off by default has one where the table asks for it.
     said = {line.name: line.training.losses for line in variants("losses", replace(training, losses={"quality": 0.7}))}
     assert said["quality"]["quality"] == 0.7
@@ -84,7 +110,7 @@ def test_lines_that_ask_for_the_same_share_a_supervisor(
     def train_on(ground: Ground, place: Path, *_: Any, **__: Any) -> Any:
         place.mkdir(parents=True)
         trained.append((place.name, ground.supervisor is not None))
-        row = {"hqnr": 0.9, "d_rho": 0.1 * len(trained), "r_ergas": 1.0}
+        row = {**dict.fromkeys(COLUMNS, 0.9), "d_rho": 0.1 * len(trained)}
         return SimpleNamespace(record=SimpleNamespace(training=SimpleNamespace(held_out={"exp": row, "model": row})))
 
     def survey(*given: Any) -> list[Any]:
@@ -111,19 +137,20 @@ def test_lines_that_ask_for_the_same_share_a_supervisor(
 
 
 def test_one_seed_has_no_spread() -> None:
-    row = ablating._summarise("line", [{"model": {"hqnr": 0.9, "d_rho": 0.1, "r_ergas": 1.23456789}}])
-    assert row.spread == {"hqnr": 0, "d_rho": 0, "r_ergas": 0}
+    row = ablating._summarise("line", [{"model": {**dict.fromkeys(COLUMNS, 0.9), "r_ergas": 1.23456789}}])
+    assert row.spread == dict.fromkeys(COLUMNS, 0)
     assert row.means["r_ergas"] == 1.23457
 
 
 def test_a_table_for_people() -> None:
-    row = Row(variant="quality", means={"hqnr": 0.9, "d_rho": 0.1, "r_ergas": 1}, spread=dict.fromkeys(INDICES, 0.01))
-    beside = {"exp": {"hqnr": 0.8, "d_rho": 0.4, "r_ergas": 2.0}}
+    means = {"ergas": 3, "sam": 2, "hqnr": 0.9, "d_rho": 0.1, "r_ergas": 1}
+    row = Row(variant="quality", means=means, spread=dict.fromkeys(COLUMNS, 0.01))
+    beside = {"exp": {"ergas": 5.0, "sam": 3.0, "hqnr": 0.8, "d_rho": 0.4, "r_ergas": 2.0}}
     lines = list(Ablation(output="t", table="losses", seeds=2, rows=[row], beside=beside).lines())
     assert [line.split() for line in lines] == [
-        ["hqnr", "d_rho", "r_ergas"],
-        ["exp", "0.8000", "0.4000", "2.0000"],
-        ["quality", "0.9000", "±0.0100", "0.1000", "±0.0100", "1.0000", "±0.0100"],
+        ["ergas", "sam", "hqnr", "d_rho", "r_ergas"],
+        ["exp", "5.0000", "3.0000", "0.8000", "0.4000", "2.0000"],
+        ["quality", *(part for mean in means.values() for part in (f"{mean:.4f}", "±0.0100"))],
     ]
     assert len({len(line) for line in lines}) == 1
 

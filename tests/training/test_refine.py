@@ -76,7 +76,7 @@ def test_the_sums_foretell_the_error(net: Refined, lessons: Sequence[ReducedScen
     changed = refining._sum_up(net, lesson, 0, box, 2)
     # Sums of a refined network are those of what it began with: its product is asked for here.
     assert changed.error == sums.error
-    batch, inner = lesson.batch(box), refining._inner(lesson, box, box)
+    batch, inner = lesson.surround(box)
     with torch.inference_mode():
         lacking = (batch.truth - back_project_pairs(fuse(net, batch), batch, 2))[0][(slice(None), *inner)].double()
     level = batch.ms_up[0].square().mean(0)[inner].double()

@@ -16,8 +16,10 @@ import rasterio
 import torch
 
 from clippan_cli import SharpenOptions, sharpen
-from clippan_cli.errors import ClippanError, Interrupted, ModelError, UsageError
-from clippan_cli.modelstore.model import find_model
+from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, UsageError
+from clippan_cli.modelstore.model import find_model, save_model
+from clippan_cli.networks.refined import Refined, count_forms
+from clippan_cli.networks.registry import network
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.training import adapt as adapting
 from clippan_cli.training import train as fullres
@@ -27,7 +29,7 @@ from clippan_cli.training.loop.distributed import Group
 from clippan_cli.training.loop.steps import STATE
 from clippan_cli.training.objectives import stage_two
 from clippan_cli.training.objectives import without_truth as unsupervised
-from clippan_cli.training.objectives.stage_two import LOSSES
+from clippan_cli.training.objectives.stage_two import ANEW, LOSSES
 from clippan_cli.training.options import ClipOptions, TrainOptions
 from clippan_cli.training.train import train
 from tests.conftest import Made
@@ -38,23 +40,29 @@ pytestmark = pytest.mark.usefixtures("few_tiles")
 
 def test_training_from_nothing_to_a_sharp_image(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
     said = Said()
-    record = train([str(scene.folder)], tmp_path / "m", training, said).record
+    options = replace(training, losses={"language": 0.05})
+    record = train([str(scene.folder)], tmp_path / "m", options, said).record
     assert any("adapting one to these scenes first" in line for line in said.lines)
-    assert set(record.training.held_out) == {"exp", "mtf-glp-hpm-r", "gsa", "model"}
-    assert "language" in rows(tmp_path / "m")[0]
-    assert (tmp_path / "m" / "training.html").read_text().count("<img") == 3
+    assert list(record.training.held_out) == ["exp", "mtf-glp-hpm-r", "gsa", "start", "model"]
+    first, *_, last = rows(tmp_path / "m")
+    assert {"truth", "language", "spectral", "structure", "teacher"} <= set(last)
+    assert (first["iteration"], last["iteration"]) == ("0", "4")
+    assert float(first["above_start"]) == 0
+    # Curves, the start, and two steps each.
+    assert (tmp_path / "m" / "training.html").read_text().count("<img") == 4
     again = replace(training, iterations=3, every=3, overwrite=True, supervisor="none")
     train([str(scene.folder)], tmp_path / "m", again)
-    assert [path.stem for path in (tmp_path / "m" / "pictures").iterdir()] == ["000003"]
+    assert sorted(path.stem for path in (tmp_path / "m" / "pictures").iterdir()) == ["000000", "000003"]
     done = sharpen([scene.ms], scene.pan, scene.out, SharpenOptions(model=str(tmp_path / "m"), guard=False))
     assert done.method_used == "m"
     # Nobody needs CLIP to sharpen.
     assert not any("clip" in name.lower() for name in weights(tmp_path / "m"))
 
 
+@pytest.mark.usefixtures("last_is_kept")
 def test_a_training_that_was_stopped_ends_the_same(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
     adapt([str(scene.folder)], tmp_path / "s", training.adapting())
-    options = replace(training, supervisor=str(tmp_path / "s"))
+    options = replace(training, supervisor=str(tmp_path / "s"), losses={"language": 0.05})
     train([str(scene.folder)], tmp_path / "whole", options)
     said = Said(stop_at=3)
     with pytest.raises(Interrupted):
@@ -65,6 +73,7 @@ def test_a_training_that_was_stopped_ends_the_same(scene: Made, tmp_path: Path, 
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
+@pytest.mark.usefixtures("last_is_kept")
 def test_the_language_loss_moves_the_weights(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
     adapt([str(scene.folder)], tmp_path / "s", training.adapting())
     for name, weight in (("with", 5.0), ("without", 0.0)):
@@ -78,17 +87,69 @@ def test_going_on_from_a_model(scene: Made, tmp_path: Path, training: TrainOptio
     record = train([str(scene.folder)], tmp_path / "m", options).record
     assert record.training.init == "injector-4"
     held = record.training.held_out
-    assert held["model"]["d_rho"] == pytest.approx(held["init"]["d_rho"], abs=0.02)
+    assert held["model"]["d_rho"] == pytest.approx(held["start"]["d_rho"], abs=0.02)
     assert not (tmp_path / "m" / "supervisor").exists()
-    assert find_model(str(tmp_path / "m")).bands is None
+    # It is refined first: each band has a mixture of its own.
+    assert (find_model(str(tmp_path / "m")).network, find_model(str(tmp_path / "m")).bands) == ("refined", 4)
+    blind = replace(options, losses={"truth": 0.0}, iterations=1)
+    train([str(scene.folder)], tmp_path / "n", blind)
+    assert (find_model(str(tmp_path / "n")).network, find_model(str(tmp_path / "n")).bands) == ("injector", None)
+
+
+def test_going_on_from_a_refined_model_begins_where_it_is(scene: Made, tmp_path: Path, training: TrainOptions) -> None:
+    """A refinement that proves nothing does not take away the one that it had."""
+    model = find_model("injector-4")
+    net = Refined(4, **model.settings)
+    net.load_state_dict(
+        {**net.state_dict(), **model.load().state_dict(), "mixture": 0.01 * torch.randn(4, count_forms(4))}
+    )
+    save_model(tmp_path / "r", net, name="refined", settings=model.settings, ratios=(1.5, 8), card="")
+    options = replace(training, init=str(tmp_path / "r"), backbone=None, settings={}, supervisor="none", iterations=1)
+    record = train([str(scene.folder)], tmp_path / "m", replace(options, rate=0.0)).record
+    assert float(rows(tmp_path / "m")[0]["above_start"]) == 0
+    assert record.training.held_out["model"] == record.training.held_out["start"]
+    assert same(net.state_dict(), weights(tmp_path / "m"))
 
 
 def test_the_best_is_kept(scene: Made, tmp_path: Path, training: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = iter([1.0, 2.0, 3.0])
+    scores = iter([1.5, 1.0, 2.0, 3.0])
     monkeypatch.setattr(stage_two.FullResolution, "score", lambda *_: next(scores))
     options = replace(training, supervisor="none", iterations=6)
     record = train([str(scene.folder)], tmp_path / "m", options).record
     assert record.training.best_iteration == 2
+
+
+def test_what_is_better_before_the_truth_is_kept(put: Put, tmp_path: Path, training: TrainOptions) -> None:
+    place = put("a", size=140)
+    options = replace(training, supervisor="none", teacher="none", losses={"spectral": 0.0}, iterations=12, every=6)
+    record = train([str(place)], tmp_path / "m", replace(options, batch=1, rate=2e-2)).record
+    held = record.training.held_out
+    assert record.training.best_iteration in (6, 12)
+    assert held["model"]["ergas"] < held["start"]["ergas"]
+    assert held["model"]["sam"] < held["start"]["sam"]
+    best = next(row for row in rows(tmp_path / "m") if row["iteration"] == str(record.training.best_iteration))
+    assert float(best["above_start"]) == min(float(row["above_start"]) for row in rows(tmp_path / "m")) < 0
+
+
+@pytest.mark.parametrize("at", [None, 3])
+def test_what_is_not_better_before_the_truth_is_not_kept(
+    scene: Made, tmp_path: Path, training: TrainOptions, at: int | None
+) -> None:
+    """A rate that spoils the network in a step: what it began with is written, bit by bit."""
+    options = replace(training, supervisor="none", teacher="none", losses={"truth": 0.0, "structure": 1.0}, rate=1.0)
+    said = Said(stop_at=at or -1)
+    with contextlib.nullcontext() if at is None else pytest.raises(Interrupted):
+        train([str(scene.folder)], tmp_path / "m", options, said, said.stop)
+    if at is not None:
+        said = Said()
+        train([str(scene.folder)], tmp_path / "m", replace(options, resume=True), said)
+    record = find_model(str(tmp_path / "m")).record
+    assert record.training.best_iteration == 0
+    assert said.lines[-1] == "warning: nothing was better than what it began with: that is what is written"
+    torch.manual_seed(options.seed)
+    assert same(network("injector", 4, **training.settings).state_dict(), weights(tmp_path / "m"))
+    assert record.training.held_out["model"] == record.training.held_out["start"]
+    assert all(float(row["above_start"]) >= 0 for row in rows(tmp_path / "m"))
 
 
 def test_a_loss_that_is_not_finite_says_where(
@@ -109,11 +170,32 @@ def test_a_loss_that_is_not_finite_says_where(
 
 def test_whom_to_imitate(training: TrainOptions) -> None:
     anew, on = replace(training, teacher=None), replace(training, teacher=None, backbone=None)
-    assert fullres.loss_weights(anew)["teacher"] == LOSSES["teacher"]
-    assert fullres.loss_weights(on)["teacher"] == 0
-    assert fullres.loss_weights(replace(on, teacher="gsa"))["teacher"] == LOSSES["teacher"]
+    assert fullres.loss_weights(anew)["teacher"] == ANEW["teacher"] > 0
+    assert fullres.loss_weights(on)["teacher"] == LOSSES["teacher"] == 0
+    assert fullres.loss_weights(replace(on, teacher="gsa"))["teacher"] == ANEW["teacher"]
     assert fullres.loss_weights(replace(on, losses={"teacher": 0.5}))["teacher"] == 0.5
     assert fullres.loss_weights(replace(anew, teacher="none"))["teacher"] == 0
+
+
+def test_who_goes_on_is_anchored_and_who_begins_anew_is_not(training: TrainOptions) -> None:
+    anew, on = (fullres.loss_weights(replace(training, backbone=name)) for name in ("injector", None))
+    assert anew == LOSSES | ANEW
+    assert on == LOSSES | {"teacher": ANEW["teacher"]}
+    assert anew["anchor"] == 0 < on["anchor"]
+    assert fullres.loss_weights(replace(training, losses={"anchor": 2.0}))["anchor"] == 2
+
+
+def test_who_looks_at_the_images(training: TrainOptions) -> None:
+    """By default the supervisor that ships; of another CLIP one is adapted first; nobody, if nobody is to look."""
+    plain = TrainOptions()
+    assert (plain.clip.clip, plain.clip.ms_input, plain.clip.adapters) == ("supervisor-1", None, "shared")
+    assert (fullres.watches(plain), fullres.adapts_first(plain)) == (True, False)
+    assert (fullres.watches(training), fullres.adapts_first(training)) == (True, True)
+    assert not fullres.adapts_first(replace(training, supervisor="s"))
+    for off in (replace(training, supervisor="none"), replace(training, losses={"language": 0.0})):
+        assert not fullres.watches(off)
+        assert fullres.loss_weights(off)["language"] == 0
+    assert fullres.watches(replace(training, losses={"language": 0.05}))
 
 
 def test_bad_options(scene: Made, tmp_path: Path, training: TrainOptions, make_scene: MakeScene) -> None:
@@ -153,8 +235,8 @@ def test_two_processes_train_as_one(scene: Made, tmp_path: Path, training: Train
     assert [process.communicate(timeout=300)[0] for process in both] == [f"{tmp_path / 'two'}\n", ""]
     assert [process.returncode for process in both] == [0, 0]
     for one, two in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
-        for name in ("spectral", "quality", "gradient"):
-            assert float(two[name]) == pytest.approx(float(one[name]), abs=2e-4), name
+        for name in ("truth", "spectral", "structure", "gradient", "ergas", "hqnr"):
+            assert float(two[name]) == pytest.approx(float(one[name]), abs=2e-4, nan_ok=True), name
 
 
 def counted(patch: pytest.MonkeyPatch, place: Any, name: str) -> list[tuple[Any, ...]]:
@@ -170,29 +252,30 @@ def counted(patch: pytest.MonkeyPatch, place: Any, name: str) -> list[tuple[Any,
     return calls
 
 
-def test_without_a_supervisor_scenes_clip_and_teacher_are_read_once(
+def test_without_a_supervisor_clip_and_teacher_are_read_once_and_scenes_surveyed_once(
     put: Put, tmp_path: Path, training: TrainOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put("a", size=40)
     place = put("b", size=40, seed=1)
     opened = counted(monkeypatch, learned_scene, "open_scene")
-    encoders = counted(monkeypatch, adapting, "Encoder")
+    encoders = counted(monkeypatch, adapting, "load_clip")
     built = counted(monkeypatch, fullres, "method")
     options = replace(training, teacher="gsa", iterations=1, adapt_iterations=1)
     train([str(place)], tmp_path / "m", options)
-    assert [files.name for files, *_ in opened] == ["a", "b"]
+    # Surveyed once, and brought one scale down once for each use: to learn from, and to judge by.
+    assert [files.name for files, *_ in opened] == ["a", "b"] * 3
     assert len(encoders) == 1
     assert [name for name, *_ in built] == ["mtf-glp-hpm-r", "gsa", "gsa"]
 
 
-def test_with_a_supervisor_scenes_are_read_once(
+def test_with_a_supervisor_scenes_are_surveyed_once(
     scene: Made, tmp_path: Path, training: TrainOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapt([str(scene.folder)], tmp_path / "s", replace(training.adapting(), iterations=1))
     opened = counted(monkeypatch, learned_scene, "open_scene")
     adapted = counted(monkeypatch, fullres, "adapt_on")
     train([str(scene.folder)], tmp_path / "m", replace(training, supervisor=str(tmp_path / "s"), iterations=1))
-    assert (len(opened), adapted) == (1, [])
+    assert (len(opened), adapted) == (3, [])
 
 
 def test_without_language_nobody_needs_clip(
@@ -227,7 +310,9 @@ def test_a_model_does_not_go_on_from_itself(scene: Made, tmp_path: Path, trainin
         ({"backbone": "injector", "settings": {"colour": 1}}, UsageError, "injector cannot be made with"),
         ({"backbone": None, "init": "magic"}, UsageError, "no method or model 'magic'"),
         ({"teacher": "magic"}, ClippanError, "no method or model 'magic'"),
-        ({"clip": ClipOptions(prompt="mine")}, UsageError, "unknown prompt 'mine'"),
+        ({"clip": ClipOptions(clip="RN50", prompt="mine")}, UsageError, "unknown prompt 'mine'"),
+        ({"clip": ClipOptions(clip="RN50", ms_input="hsv")}, UsageError, "unknown MS input 'hsv'"),
+        ({"supervisor": "supervisor-0"}, UsageError, "no supervisor in supervisor-0"),
         ({"degradation": "nearest"}, UsageError, "unknown degradation"),
         ({"device": "abacus"}, ClippanError, "abacus"),
         ({"scene": SceneOptions(sensor="sputnik"), "supervisor": "none"}, UsageError, "unknown sensor 'sputnik'"),
@@ -254,9 +339,9 @@ def test_a_batch_that_processes_cannot_share(
 
 def test_a_scene_that_needs_words_can_be_trained_on(put: Put, tmp_path: Path, training: TrainOptions) -> None:
     """Undeclared nodata, an unknown sensor: what sharpens it trains on it."""
-    valid = np.ones((60, 60), bool)
+    valid = np.ones((160, 160), bool)
     valid[:4, :6] = False
-    place = put("a", size=60, valid=valid, nodata=5000)
+    place = put("a", size=160, valid=valid, nodata=5000)
     for name in ("ms.tif", "pan.tif"):
         with rasterio.open(place / "a" / name, "r+") as file:
             file.nodata = None
@@ -268,6 +353,25 @@ def test_a_scene_that_needs_words_can_be_trained_on(put: Put, tmp_path: Path, tr
         assert words in command
     with pytest.raises(ModelError, match=r"another mtf_gain: 0\.3, not 0\.2"):
         train([str(place)], tmp_path / "m", replace(options, scene=replace(said, mtf_gain=0.2), resume=True))
+
+
+def test_scenes_that_have_no_truth(put: Put, tmp_path: Path, training: TrainOptions) -> None:
+    """Gaps with room for a tile between them and not for more, and a scene that is too small: what to do is said."""
+    valid = np.ones((60, 60), bool)
+    valid[15, [14, 46]] = False
+    place = put("a", size=60, valid=valid, nodata=0)
+    options = replace(training, supervisor="none", teacher="none", iterations=1)
+    with pytest.raises(InputError, match="no scene can be learned from one scale down") as caught:
+        train([str(place)], tmp_path / "m", options)
+    assert "`losses=truth=0`" in caught.value.hint
+    assert not (tmp_path / "m").exists()
+    # What is kept aside has no gap.
+    train([str(place)], tmp_path / "m", replace(options, losses={"truth": 0.0}))
+    assert "truth" not in rows(tmp_path / "m")[0]
+    small, said = put("b", size=30) / "b", Said()
+    with pytest.raises(InputError, match="no scene can be asked the truth"):
+        train([str(small)], tmp_path / "n", replace(options, losses={"truth": 0.0}), said)
+    assert any("the truth is not asked of b one scale down" in line for line in said.lines)
 
 
 def test_more_or_other_scenes_are_another_training(put: Put, tmp_path: Path, training: TrainOptions) -> None:

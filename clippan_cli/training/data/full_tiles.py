@@ -15,7 +15,7 @@ from clippan_cli.fusion.traits import Traits, as_context
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.pixels import Pixels, Window
 from clippan_cli.physics.sampling import Sampling
-from clippan_cli.training.data.pairs import Pairs
+from clippan_cli.training.data.pairs import Stretched
 from clippan_cli.training.data.surveyed_scenes import Site
 
 
@@ -34,32 +34,16 @@ class RawTile(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tiles(Pairs):
+class Tiles(Stretched):
     """A batch of tiles.
 
     Args:
         sites: The scene of each tile.
         boxes: The MS and the PAN box of each tile, in its scene.
-        low: ``(B, C + 1)``, what is dark in MS and in PAN.
-        high: ``(B, C + 1)``, what is bright in MS and in PAN.
     """
 
     sites: tuple[Site, ...]
     boxes: tuple[tuple[Box, Box], ...]
-    low: Tensor
-    high: Tensor
-
-    def bands(self, x: Tensor) -> Tensor:
-        """Stretch bands ``(B, C, H, W)`` so that 0 and 1 are their dark and their bright end."""
-        return self._stretch(x, slice(0, -1))
-
-    def pans(self, x: Tensor) -> Tensor:
-        """Stretch PAN ``(B, 1, H, W)`` so that 0 and 1 are its dark and its bright end."""
-        return self._stretch(x, slice(-1, None))
-
-    def _stretch(self, x: Tensor, which: slice) -> Tensor:
-        low, high = (end[:, which, None, None] for end in (self.low, self.high))
-        return (x - low) / (high - low)
 
     def singly(self) -> Iterator[tuple[Site, Tile]]:
         """Yield one tile after the other, as fusion methods take them, each with its scene."""
@@ -105,6 +89,7 @@ def assemble(sites: Sequence[Site], raws: Sequence[RawTile], device: torch.devic
         boxes=boxes,
         low=torch.stack([site.low for site in chosen]).to(device),
         high=torch.stack([site.high for site in chosen]).to(device),
+        mixture=torch.stack([site.mixture for site in chosen]).to(device),
     )
 
 

@@ -21,7 +21,6 @@ from clippan_cli.scene.sensors import find_sensor
 
 _WORKERS = 2
 _MEMORY = 8 << 30
-_HALVINGS = 3
 LARGEST = 1024
 """The most pixels a side that are learned from, of one image."""
 
@@ -47,15 +46,19 @@ def check_sensor(options: SceneOptions) -> None:
     find_sensor(options.sensor, ())
 
 
-def clear_window(scene: Scene, least: int) -> Window | None:
+def clear_window(scene: Scene, least: int, area: Box | None = None) -> Window | None:
     """Return a window without gaps to learn from, as large as is found and near the middle; None where there is none.
 
     Args:
         scene: The scene.
         least: The MS pixels a side that it takes.
+        area: The MS pixels that it is about, from where it goes beyond them only if they are too few; None for all.
     """
     whole = common_box(scene.pair)
-    shapes = (tuple(min(size, LARGEST >> halvings) for size in whole.shape) for halvings in range(_HALVINGS + 1))
+    if area is not None:
+        whole = Box(*(_at_least(least, span, around) for span, around in zip(area, whole, strict=True)))
+    halvings = range(LARGEST.bit_length())
+    shapes = (tuple(min(size, LARGEST >> times) for size in whole.shape) for times in halvings)
     for shape in dict.fromkeys(shapes):
         if min(shape) < least:
             break
@@ -66,6 +69,13 @@ def clear_window(scene: Scene, least: int) -> Window | None:
             if window.valid:
                 return window
     return None
+
+
+def _at_least(size: int, span: Span, around: Span) -> Span:
+    """Return a span with at least so many pixels, if there are as many around it."""
+    missing = max(0, size - span.size)
+    start = max(around.start, min(span.start - missing // 2, around.stop - max(size, span.size)))
+    return Span(start, start + span.size + missing).intersection(around)
 
 
 def _starts(span: Span, size: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""MS and PAN as networks take them, with their truth or without."""
+"""MS and PAN as networks take them, with their truth or without, and as losses and supervisors look at them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,33 @@ class Pairs:
     ms_up: Tensor
     context: Context
     operators: Operators
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretched(Pairs):
+    """Pairs, and what makes images of them that can be looked at.
+
+    Args:
+        low: ``(B, C + 1)``, what is dark in MS and in PAN.
+        high: ``(B, C + 1)``, what is bright in MS and in PAN.
+        mixture: ``(B, C + 1)``, non-negative weights of the MS bands in PAN, and a constant.
+    """
+
+    low: Tensor
+    high: Tensor
+    mixture: Tensor
+
+    def bands(self, x: Tensor) -> Tensor:
+        """Stretch bands ``(B, C, H, W)`` so that 0 and 1 are their dark and their bright end."""
+        return self._stretch(x, slice(0, -1))
+
+    def pans(self, x: Tensor) -> Tensor:
+        """Stretch PAN ``(B, 1, H, W)`` so that 0 and 1 are its dark and its bright end."""
+        return self._stretch(x, slice(-1, None))
+
+    def _stretch(self, x: Tensor, which: slice) -> Tensor:
+        low, high = (end[:, which, None, None] for end in (self.low, self.high))
+        return (x - low) / (high - low)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,9 @@ from clippan_cli.scene.find import SceneFiles, find_all
 from clippan_cli.supervision.projector import linear_map
 from clippan_cli.training.data.learned_scene import check_sensor, open_to_learn
 
+SIDE = 224
+"""The PAN pixels a side of a tile: as many as CLIP looks at."""
+
 _PERCENTILES = (0.01, 0.99)
 _HELD_SCENES = 5
 _HELD_SHARE = 5
@@ -56,6 +59,11 @@ class Geometry:
         pan = 8 * math.ceil(max(side, _LEAST * max(ratio)) / 8)
         return cls(math.ceil(pan / min(ratio)), pan)
 
+    @classmethod
+    def within(cls, ratio: tuple[float, float], side: int, shape: tuple[int, int]) -> Geometry:
+        """Return the sizes for ``side`` PAN pixels, or for as many as ``shape``, in MS pixels, has room for."""
+        return cls.of(ratio, min(side, 8 * int(min(ratio) * min(shape) // 8)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
@@ -66,6 +74,7 @@ class Site:
         options: What is said of the scene.
         sensor: The id of its sensor.
         wavelengths: The centres of its bands, in nanometres; None where unknown.
+        tile: The sizes of its tiles.
         sampling: Where MS lies on PAN.
         scale: The DN of one scene unit.
         pan_shape: The height and the width of PAN, in pixels.
@@ -84,6 +93,7 @@ class Site:
     options: SceneOptions
     sensor: str
     wavelengths: tuple[float | None, ...]
+    tile: Geometry
     sampling: Sampling
     scale: float
     pan_shape: tuple[int, int]
@@ -98,9 +108,9 @@ class Site:
     fitted: Mapping[str, Fitted]
 
     @property
-    def kind(self) -> tuple[str, tuple[float, float]]:
+    def kind(self) -> tuple[str, tuple[float, float], Geometry]:
         """What the scenes of a batch have in common."""
-        return self.sensor, self.sampling.ratio
+        return self.sensor, self.sampling.ratio, self.tile
 
     def channels(self, kind: str) -> tuple[Tensor, Tensor]:
         """Return how its bands, stretched, become three channels: matrix ``(3, C)`` and offset ``(3,)``."""
@@ -116,7 +126,7 @@ def survey_scenes(
 
     Args:
         places: Folders of scenes, or lists.
-        side: The least number of PAN pixels a side of a tile.
+        side: The number of PAN pixels a side of a tile, where scenes have room for it.
         methods: The methods to fit, by their names.
         options: What is said of the scenes.
         hears: Hears of progress.
@@ -149,7 +159,7 @@ def survey_scenes(
         sites[-1] = replace(sites[-1], learned=None, held=sites[-1].learned)
     if not any(site.learned for site in sites):
         raise InputError(
-            f"no scene has room for a tile of {side} PAN pixels besides those that are validated on",
+            "no scene has room for a tile besides those that are validated on",
             "give larger scenes, or more of them",
         )
     if not any(site.held for site in sites):
@@ -165,18 +175,23 @@ def _survey(
 ) -> Site:
     with open_to_learn(files, options) as scene:
         pair, known = scene.pair, scene.known
-        learned, kept = _parts(common_box(pair), Geometry.of(pair.sampling.ratio, side).ms, held)
+        whole = common_box(pair)
+        rows, cols = whole.shape
+        # A scene that is alone gives tiles to learn from and, below them, others to validate on.
+        tile = Geometry.within(pair.sampling.ratio, side, (rows // 2 if held is None else rows, cols))
+        learned, kept = _parts(whole, tile.ms, held)
         features = {*FEATURES, *(name for method in methods.values() for name in method.features)}
         # Over the samples of the survey, not over all of a large scene: they are enough to fit a method.
         moments = gather(scene, sorted(features), cores=[sample.ms_box for sample in known.samples])
         optics = pair.sensor.optics([band.name for band in pair.ms.bands])
     statistics = Statistics(known.sampling, moments, known.samples)
-    low, high = _stretch(known.samples)
+    low, high = stretch(known.samples)
     return Site(
         files=files,
         options=options,
         sensor=pair.sensor.id,
         wavelengths=tuple(band.wavelength for band in optics),
+        tile=tile,
         sampling=known.sampling,
         scale=known.scale,
         pan_shape=pair.pan.grid.shape,
@@ -205,7 +220,7 @@ def _parts(whole: Box, side: int, held: bool | None) -> tuple[Box | None, Box | 
     return upper, lower
 
 
-def _stretch(samples: Sequence[Window]) -> tuple[Tensor, Tensor]:
+def stretch(samples: Sequence[Window]) -> tuple[Tensor, Tensor]:
     """Return the dark and the bright end of each MS band and of PAN, each ``(C + 1,)``, where they are valid."""
     bands = range(len(samples[0].ms.values))
     planes = [torch.cat([sample.ms.known(band) for sample in samples]) for band in bands]

@@ -48,13 +48,12 @@ class TileReader(Dataset[RawTile | Unreadable]):
 
     Args:
         sites: The scenes.
-        side: The least number of PAN pixels a side.
         seed: The seed of all that is drawn.
         held: Whether to take tiles that are validated on instead of those that are learned from.
     """
 
-    def __init__(self, sites: Sequence[Site], side: int, seed: int, *, held: bool = False) -> None:
-        self._sites, self._side, self._seed, self._held = sites, side, seed, held
+    def __init__(self, sites: Sequence[Site], seed: int, *, held: bool = False) -> None:
+        self._sites, self._seed, self._held = sites, seed, held
         self._open: OrderedDict[int, Pair] = OrderedDict()
         self._usable: list[list[int]] | None = None
         self._lost: dict[int, str] = {}
@@ -78,7 +77,7 @@ class TileReader(Dataset[RawTile | Unreadable]):
             if found is not None:
                 return found._replace(lost=tuple(self._lost.items()))
         lost = "; ".join(f"{self._sites[i].files.name}: {why}" for i, why in self._lost.items())
-        return Unreadable(f"no tile of {self._side} PAN pixels without gaps was found{lost and f' ({lost})'}")
+        return Unreadable(f"no tile without gaps was found{lost and f' ({lost})'}")
 
     def _search(self, kind: Sequence[int], seed: int) -> RawTile | None:
         """Read a tile of one of the scenes, tried in random order; what cannot be read is lost."""
@@ -100,7 +99,7 @@ class TileReader(Dataset[RawTile | Unreadable]):
         site = self._sites[index]
         pair, area = self._pair(index), self._area(site)
         assert area is not None
-        size = Geometry.of(site.sampling.ratio, self._side)
+        size = site.tile
         for _ in range(_TRIES):
             ms_box = draw.box(area, (size.ms, size.ms))
             pan_box = _pan_box(site, ms_box, size)
@@ -147,7 +146,6 @@ class TileStream:
 
     Args:
         sites: The scenes.
-        side: The least number of PAN pixels a side.
         batch: The number of tiles in a step, over all processes of the group.
         seed: The seed of all that is drawn.
         workers: The number of processes that read; with 0 this one does.
@@ -159,14 +157,13 @@ class TileStream:
         self,
         *,
         sites: Sequence[Site],
-        side: int,
         batch: int,
         seed: int,
         workers: int,
         group: Group,
         hears: Listener,
     ) -> None:
-        self._reader, self._sites = TileReader(sites, side, seed), sites
+        self._reader, self._sites = TileReader(sites, seed), sites
         self._batch, self._workers, self._group, self._hears = batch, workers, group, hears
         self._steps: Iterator[list[RawTile | Unreadable]] | None = None
         self._at, self._raws = -1, list[RawTile]()
@@ -237,10 +234,10 @@ class _Numbers:
             step += 1
 
 
-def held_tiles(sites: Sequence[Site], side: int, count: int, device: torch.device, hears: Listener) -> list[Tiles]:
+def held_tiles(sites: Sequence[Site], count: int, device: torch.device, hears: Listener) -> list[Tiles]:
     """Read tiles to validate on, each by itself: always the same, whatever is trained; they do not overlap."""
     for held in (True, False):
-        reader, apart = TileReader(sites, side, _HELD_SEED, held=held), list[RawTile]()
+        reader, apart = TileReader(sites, _HELD_SEED, held=held), list[RawTile]()
         for number in range(_DRAWS * count):
             raw = reader[number, 0]
             if isinstance(raw, Unreadable):

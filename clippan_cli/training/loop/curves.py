@@ -11,12 +11,12 @@ CURVES = "training.png"
 
 
 def draw_curves(log: Path, picture: Path) -> None:
-    """Draw a training log into a PNG: the losses together, then each index of the validation."""
+    """Draw a training log into a PNG: each index of the validation, then the losses together."""
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
     columns = list(rows[0])
     middle = columns.index("gradient")
-    panels = [("losses", columns[3:middle]), *((name.replace("_", " "), [name]) for name in columns[middle + 1 :])]
+    panels = [*((name.replace("_", " "), [name]) for name in columns[middle + 1 :]), ("losses", columns[3:middle])]
     figure = Figure(figsize=(4.5 * len(panels), 4))
     figure.subplots_adjust(left=0.25 / len(panels), right=1 - 0.1 / len(panels), wspace=0.25)
     for place, (title, shown) in enumerate(panels, 1):

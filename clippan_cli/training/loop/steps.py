@@ -7,7 +7,7 @@ import csv
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Generic
@@ -95,6 +95,9 @@ class Loop(Generic[Record]):
         began = time.perf_counter()
         self._hears.begin("training", total)
         self._hears.advance(first)
+        if self._task.ranks and self._best is None and self._group.leads:
+            # The net as it begins is the best so far.
+            self._note(first, 0.0, [math.nan] * (len(self._task.terms) + 1))
         recent: list[list[float]] = []
         for done in range(first + 1, total + 1):
             recent.append(self._step(done - 1))
@@ -165,6 +168,8 @@ class Loop(Generic[Record]):
         with torch.no_grad():
             for mean, weight in zip(self._mean.parameters(), self._net.parameters(), strict=True):
                 mean.lerp_(weight, 1 - decay)
+            for kept, value in zip(self._mean.buffers(), self._net.buffers(), strict=True):
+                kept.copy_(value)
         return [*terms, norm]
 
     def _gradient(self, iteration: int) -> tuple[list[float], str] | None:
@@ -195,19 +200,24 @@ class Loop(Generic[Record]):
         torch.cuda.empty_cache()
         self._hears.warn(f"{self._device} is out of memory: going on with {self._batch} pairs in a step")
 
+    def _remember_best(self, done: int, found: Mapping[str, float]) -> None:
+        """Keep a copy of the net if it is the best so far."""
+        if not self._task.ranks:
+            return
+        score = self._task.score(found)
+        score = score if math.isfinite(score) else math.inf
+        if self._best is None or score < self._best.score:
+            weights = {name: value.detach().clone() for name, value in self._mean.state_dict().items()}
+            self._best = Best(score, done, weights)
+
     def _note(self, done: int, seconds: float, means: Sequence[float]) -> None:
         """Write a line of the log and the pictures, and remember the best net."""
         with torch.no_grad():
             found = self._task.validate(self._mean)
-        score = self._task.score(found)
-        if score is not None and not math.isfinite(score):
-            score = math.inf
-        if score is not None and (self._best is None or score < self._best.score):
-            weights = {name: value.detach().clone() for name, value in self._mean.state_dict().items()}
-            self._best = Best(score, done, weights)
+        self._remember_best(done, found)
         self._save(done)
         checks = [found[name] for name in self._task.checks]
-        row = [done, f"{seconds:.1f}", f"{self._rate(done - 1):.3e}", *(f"{x:.5f}" for x in (*means, *checks))]
+        row = [done, f"{seconds:.1f}", f"{self._rate(max(0, done - 1)):.3e}", *(f"{x:.5f}" for x in (*means, *checks))]
         try:
             with (self._folder / LOG).open("a", newline="") as file:
                 csv.writer(file).writerow(row)
@@ -218,8 +228,12 @@ class Loop(Generic[Record]):
             raise OutputError(
                 f"cannot write into {self._folder}: {error.strerror}", "free some space; `resume` continues"
             ) from error
-        terms = ", ".join(f"{name} {mean:.4g}" for name, mean in zip(self._task.terms, means, strict=False))
-        self._hears.say(f"{done}: {terms}; " + ", ".join(f"{name} {found[name]:.4g}" for name in self._task.checks))
+        terms = [f"{name} {mean:.4g}" for name, mean in zip(self._task.terms, means, strict=False)]
+        self._hears.say(
+            f"{done}: "
+            + (f"{', '.join(terms)}; " if done else "")
+            + ", ".join(f"{name} {found[name]:.4g}" for name in self._task.checks)
+        )
 
     def _save(self, done: int) -> None:
         save_state(self._folder / STATE, done, self._learner, self._key, self._best)
@@ -228,7 +242,10 @@ class Loop(Generic[Record]):
         best = self._best
         if best is not None:
             self._mean.load_state_dict(best.weights)
-            self._hears.say(f"the best was that of iteration {best.iteration}")
+            if best.iteration:
+                self._hears.say(f"the best was that of iteration {best.iteration}")
+            else:
+                self._hears.warn("nothing was better than what it began with: that is what is written")
         kept = None if best is None else best.iteration
         run = Run(__version__, str(torch.__version__), str(self._device), round(seconds / 60, 1), kept)
         trained = self._product.write(self._folder, self._mean, run)

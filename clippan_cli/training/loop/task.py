@@ -23,6 +23,9 @@ class Task(ABC):
     checks: tuple[str, ...]
     """The names of what :meth:`validate` finds."""
 
+    ranks: bool = False
+    """Whether :meth:`score` says which net is the best; else the last one is kept."""
+
     @abstractmethod
     def draw(self, iteration: int, size: int) -> Any:
         """Make the sample of a step: so many pairs."""
@@ -39,9 +42,9 @@ class Task(ABC):
     def validate(self, net: nn.Module) -> dict[str, float]:
         """Measure how good the net is on what it does not learn from; no gradient is kept."""
 
-    def score(self, found: Mapping[str, float]) -> float | None:
-        """Return how bad the net is, so that the best one is kept; None to keep the last one."""
-        return None
+    def score(self, found: Mapping[str, float]) -> float:
+        """Return how bad the net is, where the task ranks nets, so that the best one is kept."""
+        raise NotImplementedError
 
     def where(self, sample: Any) -> str:
         """Tell what a sample shows, for an error message."""

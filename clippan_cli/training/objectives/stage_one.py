@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clippan_cli.fusion.consistency import back_project
+from clippan_cli.supervision.adapters import TYPES
 from clippan_cli.supervision.losses import alignment_loss, scene_loss, type_loss
-from clippan_cli.supervision.supervisor import DISTORTED, HRMS, MS, PAN, Supervisor
+from clippan_cli.supervision.supervisor import HRMS, MS, PAN, Supervisor
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.full_tiles import Tiles
 from clippan_cli.training.data.tile_reader import TileStream
@@ -23,7 +24,12 @@ LOSSES = {"type": 1.0, "scene": 1.0, "fusion": 10.0}
 REFERENCE = "bdsd-pc"
 """The method that makes HRMS images for stage I."""
 
+CLASSES = ("ms", "pan", "hrms", "distorted")
+"""What images are told apart as, in the order of the texts."""
+
 _STEPS = 3
+_KINDS = ("ms", "pan", "hrms", "hrms")
+_OTHERS = ("hrms", "ms", "pan", "ms")
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Adapting(Task):
         seed: The seed of what is distorted and how.
     """
 
-    checks = ("type_accuracy", "retrieval", "cosine")
+    checks = (*(f"accuracy_{name}" for name in CLASSES), "swapped", "noise", "retrieval", "cosine")
 
     def __init__(
         self,
@@ -73,7 +79,7 @@ class Adapting(Task):
     def losses(self, net: nn.Module, sample: Lesson) -> dict[str, Tensor]:
         """See :meth:`Task.losses`."""
         assert isinstance(net, Supervisor)
-        texts, seen = net.texts(), _see(net, sample)
+        texts, seen = net.texts(), _see(net, sample, _KINDS)
         size = len(sample.hrms)
         three = torch.cat(seen[:3])
         found = {}
@@ -95,16 +101,22 @@ class Adapting(Task):
         return dict(self._weights)
 
     def validate(self, net: nn.Module) -> dict[str, float]:
-        """Measure on tiles kept aside how often types are recognised and places found, and how alike fusions are."""
+        """Measure on tiles kept aside what is recognised, and how much of that is read from the image.
+
+        ``accuracy_…`` is the share of each class that is recognised; ``swapped``, their mean where each image goes
+        through the adapter of another type; ``noise``, how often noise is taken for the type whose adapter it goes
+        through. ``retrieval`` is how often the HRMS of an MS is found; ``cosine``, how alike the two kinds of HRMS are.
+        """
         assert isinstance(net, Supervisor)
         lessons = [lesson(tiles, Draw(i)) for i, tiles in enumerate(self._held)]
-        seen = [torch.cat(parts) for parts in zip(*(_see(net, each) for each in lessons), strict=True)]
         texts = net.texts()
-        right = [
-            (part @ texts.T).argmax(1) == kind for kind, part in zip((MS, PAN, HRMS, DISTORTED), seen, strict=True)
-        ]
+        seen, swapped = (_all(net, lessons, kinds) for kinds in (_KINDS, _OTHERS))
+        found = [_recognised(part, kind, texts) for kind, part in enumerate(seen)]
+        apart = [_recognised(part, kind, texts) for kind, part in enumerate(swapped)]
         return {
-            "type_accuracy": float(torch.cat(right).float().mean()),
+            **{f"accuracy_{name}": value for name, value in zip(CLASSES, found, strict=True)},
+            "swapped": sum(apart) / len(apart),
+            "noise": sum(_noise_taken(net, each, texts) for each in lessons) / len(lessons),
             "retrieval": _retrieval(seen[MS], seen[HRMS]),
             "cosine": float((net.adapters.fuse_images(seen[MS], seen[PAN]) * seen[HRMS]).sum(1).mean()),
         }
@@ -129,14 +141,14 @@ def lesson(tiles: Tiles, draw: Draw) -> Lesson:
 
 
 def distort(hrms: Tensor, ms_up: Tensor, draw: Draw) -> Tensor:
-    """Spoil a fusion as fusions fail: blurred, over-sharpened, in wrong colours, or with detail in wrong places.
+    """Spoil a fusion as fusions fail: blurred, over-sharpened, in wrong colours, noisy, or with detail in wrong places.
 
     Args:
         hrms: ``(C, H, W)``, the good fusion.
         ms_up: ``(C, H, W)``, the interpolated MS.
         draw: The source of the way and of its amount.
     """
-    way = draw.below(4)
+    way = draw.below(5)
     soft = F.avg_pool2d(F.pad(hrms[None], (2, 2, 2, 2), mode="reflect"), 5, 1)[0]
     if way == 0:
         return soft
@@ -145,19 +157,43 @@ def distort(hrms: Tensor, ms_up: Tensor, draw: Draw) -> Tensor:
     if way == 2:
         gains = (0.35 * draw.normal(len(hrms), 1, 1)).exp()
         return hrms * gains.to(hrms)
+    if way == 3:
+        deviation = hrms.std((1, 2), keepdim=True)
+        return hrms + draw.between(0.1, 0.5) * deviation * draw.normal(*hrms.shape).to(hrms)
     moves = [(2 + draw.below(4)) * (1 if draw.chance(0.5) else -1) for _ in range(2)]
     return ms_up + (hrms - ms_up).roll(moves, (1, 2))
 
 
-def _see(net: Supervisor, sample: Lesson) -> list[Tensor]:
-    """Return the features of MS, PAN, HRMS and of what is distorted."""
+def _see(net: Supervisor, sample: Lesson, kinds: Sequence[str]) -> list[Tensor]:
+    """Return the features of MS, PAN, HRMS and of what is distorted, each through the adapter of a kind."""
     tiles = sample.tiles
+    ms, pan = tiles.bands(tiles.ms_up), tiles.pans(tiles.pan)
+    good, bad = tiles.bands(sample.hrms), tiles.bands(sample.distorted)
+    of_ms, of_pan, of_good, of_bad = kinds
     return [
-        net.see_bands(tiles.bands(tiles.ms_up), "ms"),
-        net.see_pan(tiles.pans(tiles.pan)),
-        net.see_bands(tiles.bands(sample.hrms), "hrms"),
-        net.see_bands(tiles.bands(sample.distorted), "hrms"),
+        net.see_bands(ms, ms, pan, of_ms),
+        net.see_pan(pan, ms, of_pan),
+        net.see_bands(good, ms, pan, of_good),
+        net.see_bands(bad, ms, pan, of_bad),
     ]
+
+
+def _all(net: Supervisor, lessons: Sequence[Lesson], kinds: Sequence[str]) -> list[Tensor]:
+    return [torch.cat(parts) for parts in zip(*(_see(net, each, kinds) for each in lessons), strict=True)]
+
+
+def _recognised(seen: Tensor, kind: int, texts: Tensor) -> float:
+    """Return the share of images whose nearest text is that of their kind."""
+    return float(((seen @ texts.T).argmax(1) == kind).float().mean())
+
+
+def _noise_taken(net: Supervisor, sample: Lesson, texts: Tensor) -> float:
+    """Return how often noise is taken for the type whose adapter it goes through."""
+    tiles = sample.tiles
+    ms, pan = tiles.bands(tiles.ms_up), tiles.pans(tiles.pan)
+    noise = torch.rand(ms.shape, generator=torch.Generator().manual_seed(0)).to(ms)
+    seen = (net.see_bands(noise, ms, pan, kind) for kind in TYPES)
+    return sum(_recognised(part, kind, texts) for kind, part in enumerate(seen)) / len(TYPES)
 
 
 def _retrieval(first: Tensor, second: Tensor) -> float:

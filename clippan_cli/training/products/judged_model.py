@@ -11,6 +11,7 @@ from torch import nn
 
 from clippan_cli.modelstore.records import TrainingRecord
 from clippan_cli.networks.network import Network
+from clippan_cli.training.loop.task import Run
 from clippan_cli.training.objectives.stage_two import FullResolution
 from clippan_cli.training.products.model import ModelProduct
 from clippan_cli.training.products.page import PICTURES, draw_page, draw_tile, pictures
@@ -34,12 +35,12 @@ class JudgedModel(ModelProduct):
     def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
         """Show before, after and PAN as the training goes on, and write the page that holds them."""
         draw_tile(*self.task.shown(net), folder / PICTURES / f"{done:06}.png")
-        draw_page(folder, {**self.task.beside, "model": {name: found[name] for name in self.task.checks}})
+        draw_page(folder, {**self.task.beside, "model": self.task.row(found)})
 
-    def judge(self, folder: Path, net: Network) -> TrainingRecord:
+    def judge(self, folder: Path, net: Network, run: Run) -> TrainingRecord:
         """Return the recipe with the indices on the tiles kept aside, and write the page that shows them."""
         with torch.no_grad():
-            table = {**self.task.beside, "model": self.task.validate(net)}
-        draw_page(folder, table)
+            table = {**self.task.beside, "model": self.task.row(self.task.validate(net))}
+        draw_page(folder, table, run.best_iteration)
         rounded = {name: {index: round(value, 4) for index, value in row.items()} for name, row in table.items()}
         return replace(self.recipe, held_out=rounded, skipped=self.task.skipped)

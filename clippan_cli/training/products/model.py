@@ -49,7 +49,7 @@ class ModelProduct:
     def write(self, folder: Path, net: nn.Module, run: Run) -> Trained[ModelRecord]:
         """See :meth:`Product.write`."""
         assert isinstance(net, Network)
-        training = replace(self.judge(folder, net), **asdict(run))
+        training = replace(self.judge(folder, net, run), **asdict(run))
         model = save_model(
             folder,
             net,
@@ -61,6 +61,6 @@ class ModelProduct:
         )
         return Trained(str(folder), model.record)
 
-    def judge(self, folder: Path, net: Network) -> TrainingRecord:
+    def judge(self, folder: Path, net: Network, run: Run) -> TrainingRecord:
         """Return the recipe with what is found out about the net: here nothing."""
         return self.recipe

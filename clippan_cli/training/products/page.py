@@ -27,12 +27,19 @@ tr > :first-child { text-align: left } img { max-width: 100%; image-rendering: p
 figure { margin: 1.2rem 0 } figcaption { color: #666 }
 </style></head><body>
 <h1>{{ name }}</h1>
-<h2>Beside formulas, on tiles kept aside</h2>
+{% if kept is not none %}<p><strong>{% if kept %}Kept: iteration {{ kept }}, the best before the truth.
+{% else %}Nothing was better, before the truth, than what the training began with: that is what was kept.
+{% endif %}</strong></p>{% endif %}
+<h2>Before the truth, and beside formulas, on what was kept aside</h2>
 <table><tr><th></th>{% for index in indices %}<th>{{ index }}</th>{% endfor %}</tr>
 {% for method, row in rows.items() %}<tr><td>{{ method }}</td>
 {% for index in indices %}<td>{{ "%.4f" % row[index] }}</td>{% endfor %}</tr>
 {% endfor %}</table>
-<p>HQNR: the more the better; D_ρ and R-ERGAS: the less the better. “exp” is plain interpolation.</p>
+<p>ERGAS (percent) and SAM (degrees) are errors: one scale down, where the measured MS is the truth, through optics that
+the network is not told; the less the better. They choose what is kept. “above start”: how far the worse of the two lies
+above that of the start, as a logarithm, its standard error added; below 0 it is better.</p>
+<p>The others are of full resolution, where there is no truth. HQNR: the more the better; D_ρ and R-ERGAS: the less the
+better; an image can be better in all three and worse in truth. “exp” is plain interpolation.</p>
 <h2>Curves</h2>
 <figure><img src="data:image/png;base64,{{ curves }}" alt="losses and validation over the iterations"></figure>
 <h2>One tile</h2>
@@ -68,12 +75,13 @@ def pictures(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / PICTURES).glob("*.png") if path.stem.isdigit())
 
 
-def draw_page(folder: Path, rows: Mapping[str, Mapping[str, float]]) -> None:
+def draw_page(folder: Path, rows: Mapping[str, Mapping[str, float]], kept: int | None = None) -> None:
     """Write the page anew: it needs no other file.
 
     Args:
         folder: The folder of the training, with its pictures.
         rows: The indices of everything that is compared, by its name.
+        kept: The iteration that was kept, 0 for the start; None as long as that is open.
     """
     found = pictures(folder)
     chosen = [found[round(i)] for i in torch.linspace(0, len(found) - 1, min(_MOST, len(found))).tolist()]
@@ -84,6 +92,7 @@ def draw_page(folder: Path, rows: Mapping[str, Mapping[str, float]]) -> None:
             name=folder.resolve().name,
             indices=list(next(iter(rows.values()))),
             rows=rows,
+            kept=kept,
             curves=_inline(folder / CURVES),
             pictures=[(int(path.stem), _inline(path)) for path in chosen],
         )

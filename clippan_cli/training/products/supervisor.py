@@ -14,6 +14,7 @@ from clippan_cli.modelstore.supervisor import RECORD, read_record, save_supervis
 from clippan_cli.supervision.supervisor import Supervisor
 from clippan_cli.training.loop.task import Run, Trained
 from clippan_cli.training.objectives.stage_one import Adapting
+from clippan_cli.training.products.card import supervisor_card
 
 
 @dataclass(frozen=True)
@@ -46,4 +47,4 @@ class SupervisorProduct:
         with torch.no_grad():
             found = {name: round(value, 4) for name, value in self.task.validate(net).items()}
         training = replace(self.recipe, skipped=self.task.skipped, **asdict(run))
-        return Trained(str(folder), save_supervisor(folder, net, training, found))
+        return Trained(str(folder), save_supervisor(folder, net, training, found, supervisor_card))

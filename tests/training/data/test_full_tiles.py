@@ -60,7 +60,7 @@ def test_the_contrast_of_a_scene_becomes_zero_to_one(tiles: Tiles) -> None:
 def test_each_tile_keeps_what_is_known_of_its_scene(put: Callable[..., Path]) -> None:
     put("a", size=40, slip=(0.4, 0.0))
     sites = sites_of(put("b", size=40, seed=1, peak=300))
-    raws = [raw for i in range(12) if isinstance(raw := TileReader(sites, 80, 0)[i, 0], RawTile)]
+    raws = [raw for i in range(12) if isinstance(raw := TileReader(sites, 0)[i, 0], RawTile)]
     chosen = [next(raw for raw in raws if raw.site == index) for index in (1, 0)]
     both = assemble(sites, chosen, CPU)
     for i, raw in enumerate(chosen):

@@ -133,6 +133,72 @@ def test_too_small(make_scene: MakeScene, ratio: int, least: int) -> None:
     assert reduced(make_scene(size=least, ratio=ratio)).pair.ms.shape == (4, 16, 16)
 
 
+def part(scene: Made, area: Box, least: int = 8) -> ReducedScene:
+    """Return a part of a scene through the optics that are believed."""
+    (files,) = find_all([str(scene.folder)])
+    made = reduce_scene(files, SceneOptions(), CPU, Said(), area, least=least)
+    return made[len(made) // 2]
+
+
+def test_a_part_of_a_scene_is_looked_at(make_scene: MakeScene) -> None:
+    """It is large enough: what is read is that part."""
+    scene = make_scene(size=80)
+    found = part(scene, Box(Span(4, 52), Span(12, 76)))
+    assert found.pair.truth.shape == (4, 48, 64)
+    assert found.area == Box(Span(0, 12), Span(0, 16)) == Box.whole(found.pair.ms.shape)
+    measured = torch.from_numpy(read(scene.ms).astype("float32"))[:, 4:52, 12:76]
+    scale = float((measured / found.pair.truth).median())
+    torch.testing.assert_close(found.pair.truth * scale, measured, rtol=1e-5, atol=1e-3)
+
+
+def test_a_part_that_is_too_small_takes_what_lies_around_it(make_scene: MakeScene) -> None:
+    """The pixels around it are there for the filters: they are not in the area."""
+    scene = make_scene(size=80)
+    found = part(scene, Box(Span(70, 80), Span(0, 80)))
+    assert found.pair.truth.shape == (4, 32, 80)
+    # Rows 48 to 80 are read; of these 70 to 80 lie from row 5.5 one scale down.
+    assert found.area == Box(Span(6, 8), Span(0, 20))
+    alone = part(scene, Box(Span(30, 50), Span(20, 45)))
+    assert alone.pair.truth.shape == (4, 32, 32)
+    # Rows 24 to 56 and columns 17 to 49: whole pixels of the area only.
+    assert alone.area == Box(Span(2, 6), Span(1, 7))
+
+
+def test_the_least_that_is_learned_from(make_scene: MakeScene) -> None:
+    scene = make_scene(size=40)
+    with pytest.raises(InputError, match="too small to learn from"):
+        reduced(scene)
+    assert part(scene, Box(Span(0, 40), Span(0, 40))).pair.ms.shape == (4, 10, 10)
+    with pytest.raises(InputError, match="too small to learn from") as caught:
+        part(scene, Box(Span(0, 40), Span(0, 40)), least=11)
+    assert caught.value.hint == "it takes 44 px a side"
+
+
+def test_crops_lie_in_the_area(make_scene: MakeScene) -> None:
+    found = part(make_scene(size=80), Box(Span(40, 80), Span(0, 80)), least=20)
+    assert found.pair.ms.shape == (4, 20, 20)
+    assert found.area == Box(Span(10, 20), Span(0, 20))
+    for seed in range(4):
+        batch = found.crop(Draw(seed))
+        assert torch.equal(batch.ms[0], found.pair.ms[:, 10:])
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (14, 20), (28, 28)])
+def test_a_window_with_what_lies_around_it(wide: ReducedScene, corner: tuple[int, int]) -> None:
+    """What lies within is what a network sees of the whole, without the edges of the scene."""
+    pair, box = wide.pair, Box.at(corner, (12, 12))
+    whole, fine = Box.whole(pair.ms.shape), Box.whole(pair.pan.shape)
+    around = wide.around(box)
+    assert around == box.grown(12).intersection(whole)
+    batch, inner = wide.surround(box)
+    assert torch.equal(batch.ms[0], around.cut(pair.ms, whole))
+    seen = wide.pan_box(box).intersection(fine.grown(-6))
+    assert torch.equal(batch.truth[0][:, *inner], seen.cut(pair.truth, fine))
+    assert batch.truth[0][:, *inner].shape[1:] == seen.shape
+    complete = wide.batch(whole).ms_up[0]
+    torch.testing.assert_close(batch.ms_up[0][:, *inner], seen.cut(complete, fine), rtol=1e-4, atol=1e-5)
+
+
 def test_a_scene_is_seen_through_several_optics(make_scene: MakeScene) -> None:
     scene = make_scene(size=96)
     made = reduced_all(scene)

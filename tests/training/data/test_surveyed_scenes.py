@@ -25,7 +25,7 @@ from clippan_cli.training.data.full_tiles import RawTile, Tiles
 from clippan_cli.training.data.surveyed_scenes import Geometry, Site, _parts, mixture, survey_scenes
 from clippan_cli.training.data.tile_reader import TileReader, held_tiles
 from tests.conftest import bands, read
-from tests.training.conftest import CPU, Put, Said, sites_of
+from tests.training.conftest import CPU, Put, Said, sites_of, stream_of
 
 
 def test_what_is_validated_on_is_not_learned_from(put: Callable[..., Path]) -> None:
@@ -42,11 +42,45 @@ def test_a_strip_of_a_single_scene_is_kept_aside(put: Callable[..., Path]) -> No
     assert site.held is not None
     assert site.learned.rows.stop == site.held.rows.start
     said = Said()
+    # Half of it is not enough for a tile: SSIM needs room.
     (small,) = sites_of(put("b", size=24).parent / "scenes" / "b", said)
     assert small.learned == small.held
     assert any("too small to keep a part of them aside" in line for line in said.lines)
-    kept = held_tiles([site], 80, 3, CPU, said)
+    kept = held_tiles([site], 3, CPU, said)
     assert all(ms_box.rows.start >= site.held.rows.start for tiles in kept for ms_box, _ in tiles.boxes)
+
+
+def test_a_lone_scene_is_halved_rather_than_learned_from_alone(put: Put) -> None:
+    """It has no room for two tiles of the side that is asked for, but for two smaller ones."""
+    said = Said()
+    (site,) = sites_of(put("a", size=60), said, side=224)
+    assert site.tile == Geometry(30, 120)
+    assert site.learned is not None
+    assert site.held is not None
+    assert not site.learned.meets(site.held)
+    assert not any("warning" in line for line in said.lines)
+    (tiles, *_) = held_tiles([site], 1, CPU, said)
+    assert tiles.ms.shape[-2:] == (30, 30)
+    assert tiles.boxes[0][0].inside(site.held)
+
+
+def test_of_many_scenes_none_is_halved(put: Put) -> None:
+    for i in range(5):
+        place = put(f"{i}", size=40, seed=i)
+    assert {site.tile for site in sites_of(place, side=224)} == {Geometry(40, 160)}
+
+
+def test_scenes_of_other_tiles_are_of_another_kind(put: Put) -> None:
+    put("a", size=60)
+    small, large = sites_of(put("b", size=80, seed=1), side=224)
+    assert (small.tile.pan, large.tile.pan) == (120, 160)
+    assert small.kind[:2] == large.kind[:2]
+    assert small.kind != large.kind
+    # A batch is of one kind: its tiles are alike.
+    stream = stream_of([small, large], batch=3)
+    seen = [stream(i, 3) for i in range(6)]
+    assert {tiles.pan.shape[-1] for tiles in seen} == {120, 160}
+    assert all(tiles.pan.shape[-1] == site.tile.pan for tiles in seen for site in tiles.sites)
 
 
 def test_what_cannot_be_used_is_left_out(put: Callable[..., Path]) -> None:
@@ -79,7 +113,7 @@ def test_a_teacher_knows_the_scene_as_sharpening_does(put: Callable[..., Path]) 
     (site,), (other,) = (
         survey_scenes([place], 80, chosen, SceneOptions(), Said()) for chosen in (methods, {DEFAULT: methods[DEFAULT]})
     )
-    ((_, tile),) = held_tiles([site], 80, 1, CPU, Said())[0].singly()
+    ((_, tile),) = held_tiles([site], 1, CPU, Said())[0].singly()
     assert torch.equal(site.fitted[DEFAULT].fuse(tile), other.fitted[DEFAULT].fuse(tile))
 
 
@@ -200,7 +234,7 @@ def test_undeclared_nodata_stays_out_where_it_is_stated(put: Put) -> None:
 
 def raws_of(site: Site) -> list[RawTile]:
     """Ten tiles."""
-    found = [TileReader([site], 80, 0)[number, 0] for number in range(10)]
+    found = [TileReader([site], 0)[number, 0] for number in range(10)]
     raws = [raw for raw in found if isinstance(raw, RawTile)]
     assert len(raws) == 10
     return raws
@@ -282,6 +316,20 @@ def test_a_tiles_size_is_one_that_networks_take(ratio: float, apart: float, side
     assert size.ms * ratio >= size.pan
     # SSIM has room: 11 pixels, and 4 at each border.
     assert size.ms >= 19
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.floats(1.1, 12), st.floats(1.0, 1.05), st.integers(1, 700), st.integers(20, 400), st.integers(20, 400))
+def test_a_tile_is_as_large_as_is_asked_or_as_there_is_room(
+    ratio: float, apart: float, side: int, height: int, width: int
+) -> None:
+    """Unless the least that SSIM takes is more than there is."""
+    ratios = (ratio, ratio * apart)
+    size, asked = Geometry.within(ratios, side, (height, width)), Geometry.of(ratios, side)
+    least = Geometry.of(ratios, 1)
+    assert least.pan <= size.pan <= asked.pan
+    assert size in (asked, least) or size.ms <= min(height, width) < asked.ms
+    assert size.pan + 8 > min(asked.pan, ratio * min(height, width)) - 1e-6
 
 
 def test_the_ends_of_the_contrast_are_percentiles(put: Put) -> None:

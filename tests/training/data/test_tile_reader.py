@@ -60,7 +60,7 @@ def test_invalid_pixels_never_enter(put: Callable[..., Path]) -> None:
     valid = np.ones((60, 60), bool)
     valid[:25, :30] = False
     sites = sites_of(put("a", size=60, valid=valid, nodata=0))
-    reader = TileReader(sites, 80, 0)
+    reader = TileReader(sites, 0)
     for number in range(12):
         raw = reader[number, 0]
         assert isinstance(raw, RawTile)
@@ -70,7 +70,7 @@ def test_invalid_pixels_never_enter(put: Callable[..., Path]) -> None:
 
 def test_tiles_that_are_validated_on_do_not_overlap(put: Callable[..., Path]) -> None:
     sites = sites_of(put("a", size=120))
-    kept = held_tiles(sites, 80, 6, CPU, Said())
+    kept = held_tiles(sites, 6, CPU, Said())
     boxes = [ms_box for tiles in kept for ms_box, _ in tiles.boxes]
     assert len(boxes) > 2
     pixels = [(row, col) for box in boxes for row in range(*box.rows) for col in range(*box.cols)]
@@ -89,7 +89,7 @@ def test_a_scene_that_breaks_later_is_skipped(put: Callable[..., Path]) -> None:
     assert list(stream.lost) == [0]
     assert sum("a is skipped from here on" in line for line in said.lines) == 1
     (place / "b" / "ms.tif").write_bytes(b"gone")
-    with pytest.raises(InputError, match="no tile of 80 PAN pixels without gaps was found"):
+    with pytest.raises(InputError, match="no tile without gaps was found"):
         stream_of(sites, batch=2, seed=0, workers=0, group=Group(), hears=said)(0, 2)
 
 
@@ -98,7 +98,7 @@ def test_no_room_without_gaps(put: Callable[..., Path]) -> None:
     valid[::8] = False
     sites = sites_of(put("a", size=40, valid=valid, nodata=0))
     for workers in (0, 1):
-        with pytest.raises(InputError, match="no tile of 80 PAN pixels without gaps") as caught:
+        with pytest.raises(InputError, match="no tile without gaps") as caught:
             stream_of(sites, batch=2, seed=0, workers=workers, group=Group(), hears=Said())(0, 2)
         assert caught.value.hint == "give scenes with more valid pixels"
 
@@ -140,7 +140,7 @@ def test_a_tile_holds_the_pixels_of_its_boxes(put: Put) -> None:
     sites = sites_of(place)
     ms, pan = (read(str(place / "a" / f"{name}.tif")) for name in ("ms", "pan"))
     for number in range(4):
-        raw = raw_of(TileReader(sites, 80, 3), number)
+        raw = raw_of(TileReader(sites, 3), number)
         for pixels, box, whole in (
             (raw.window.ms.values, raw.window.ms_box, ms),
             (raw.window.pan.values[None], raw.window.pan_box, pan),
@@ -153,7 +153,7 @@ def test_a_tile_holds_the_pixels_of_its_boxes(put: Put) -> None:
 
 def test_tiles_lie_everywhere_in_what_is_learned(put: Put) -> None:
     (site,) = sites_of(put("a", size=60))
-    reader = TileReader([site], 80, 0)
+    reader = TileReader([site], 0)
     corners = [raw_of(reader, 0, place).window.ms_box.corner for place in range(150)]
     assert site.learned is not None
     for axis in (0, 1):
@@ -168,12 +168,12 @@ def test_few_files_stay_open(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
         place = put(f"{i}", size=30, seed=i)
     sites = sites_of(place)
     monkeypatch.setattr(tile_reader, "_MOST_OPEN", 2)
-    reader = TileReader(sites, 80, 0)
+    reader = TileReader(sites, 0)
     first = [raw_of(reader, number) for number in range(12)]
     assert {raw.site for raw in first} == {0, 1, 2, 3}
     assert len(reader._open) == 2
     # What was closed and opened again gives the same.
-    fresh = [raw_of(TileReader(sites, 80, 0), number) for number in range(12)]
+    fresh = [raw_of(TileReader(sites, 0), number) for number in range(12)]
     assert all(
         torch.equal(a.window.pan.values, b.window.pan.values) and a.site == b.site
         for a, b in zip(first, fresh, strict=True)
@@ -182,7 +182,7 @@ def test_few_files_stay_open(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_no_longer_needed_is_closed(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     put("a", size=30)
-    reader = TileReader(sites_of(put("b", size=30, seed=1)), 80, 0)
+    reader = TileReader(sites_of(put("b", size=30, seed=1)), 0)
     monkeypatch.setattr(tile_reader, "_MOST_OPEN", 1)
     former = reader._pair(0)
     assert reader._pair(0) is former
@@ -204,7 +204,7 @@ def test_scenes_are_opened_as_they_were_surveyed(put: Put, monkeypatch: pytest.M
         return real(files, said)
 
     monkeypatch.setattr(tile_reader, "open_files", watch)
-    reader = TileReader([site], 80, 0)
+    reader = TileReader([site], 0)
     for number in range(3):
         raw_of(reader, number)
     assert seen == [(site.files, options)]
@@ -230,7 +230,7 @@ def test_all_scenes_vanish(put: Put) -> None:
     place = put("a", size=30)
     sites = sites_of(place)
     shutil.rmtree(place / "a")
-    with pytest.raises(InputError, match=r"no tile of 80 PAN pixels without gaps was found \(a: "):
+    with pytest.raises(InputError, match=r"no tile without gaps was found \(a: "):
         stream_of(sites, batch=1)(0, 1)
 
 
@@ -238,9 +238,9 @@ def test_a_scene_that_breaks_does_not_move_the_tiles_of_others(put: Put) -> None
     put("a", size=30)
     place = put("b", size=30, seed=1)
     sites = sites_of(place)
-    before = [raw_of(TileReader(sites, 80, 0), number) for number in range(10)]
+    before = [raw_of(TileReader(sites, 0), number) for number in range(10)]
     (place / "b" / "pan.tif").write_bytes(b"gone")
-    reader = TileReader(sites, 80, 0)
+    reader = TileReader(sites, 0)
     after = [raw_of(reader, number) for number in range(10)]
     for one, other in zip(before, after, strict=True):
         assert one.site == 1 or (one.site == other.site and torch.equal(one.window.pan.values, other.window.pan.values))
@@ -249,7 +249,7 @@ def test_a_scene_that_breaks_does_not_move_the_tiles_of_others(put: Put) -> None
 
 def test_nothing_to_take_tiles_from(put: Put) -> None:
     (site,) = sites_of(put("a", size=30))
-    reader = TileReader([replace(site, learned=None)], 80, 0)
+    reader = TileReader([replace(site, learned=None)], 0)
     assert reader[0, 0] == Unreadable("there is no scene to take tiles from")
 
 
@@ -306,11 +306,11 @@ def test_pan_lies_in_the_middle_of_its_ms(
 
 def test_tiles_to_validate_on_repeat_and_fill_up(put: Put) -> None:
     sites = sites_of(put("a", size=120))
-    first, again = (held_tiles(sites, 80, 3, CPU, Said()) for _ in range(2))
+    first, again = (held_tiles(sites, 3, CPU, Said()) for _ in range(2))
     assert len(first) == len(again) == 3
     assert all(len(tiles.sites) == 1 for tiles in first)
     assert all(torch.equal(a.pan, b.pan) for a, b in zip(first, again, strict=True))
-    more = held_tiles(sites, 80, 4, CPU, Said())
+    more = held_tiles(sites, 4, CPU, Said())
     assert all(torch.equal(a.pan, b.pan) for a, b in zip(first, more, strict=False))
 
 
@@ -319,7 +319,7 @@ def test_what_is_kept_aside_may_have_no_tile(put: Put) -> None:
     valid[42:, ::6] = False
     said = Said()
     sites = sites_of(put("a", size=60, valid=valid, nodata=0))
-    (tiles, *_) = held_tiles(sites, 80, 2, CPU, said)
+    (tiles, *_) = held_tiles(sites, 2, CPU, said)
     assert "what is kept aside has no tile without gaps" in said.lines[-1]
     assert sites[0].learned is not None
     assert tiles.boxes[0][0].inside(sites[0].learned)

@@ -145,7 +145,7 @@ class Line(Task):
     checks = ("far",)
 
     def __init__(self, scores: Sequence[float] = ()) -> None:
-        self.scores, self.drawn = list(scores), list[tuple[int, int]]()
+        self.scores, self.drawn, self.ranks = list(scores), list[tuple[int, int]](), bool(scores)
         self.fault: Callable[[int], None] = lambda _: None
 
     def draw(self, iteration: int, size: int) -> Tensor:
@@ -165,8 +165,8 @@ class Line(Task):
         assert not torch.is_grad_enabled()
         return {"far": float((net.bias - 3).abs())}
 
-    def score(self, found: Mapping[str, float]) -> float | None:
-        return self.scores.pop(0) if self.scores else None
+    def score(self, found: Mapping[str, float]) -> float:
+        return self.scores.pop(0)
 
     def where(self, sample: Tensor) -> str:
         return "points of a line"
@@ -522,21 +522,90 @@ def test_who_is_not_at_fault_names_no_tile(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_best_net_is_kept_over_a_stop(tmp_path: Path) -> None:
-    """Of four validations the second is best; a number that is none is never."""
-    scores = [2.0, 0.5, math.nan, 0.5]
+    """Of four validations the second is best; a number that is none is never, and the start is the worst."""
+    scores = [3.0, 2.0, 0.5, math.nan, 0.5]
     product = Kept(KEY)
     fit(tmp_path / "whole", task=Line(scores), product=product).run(False)
     assert product.run[0].best_iteration == 4
     said = Said(stop_at=5)
     with pytest.raises(Interrupted):
-        fit(tmp_path / "parts", task=Line(scores[:2]), hears=said).run(False)
+        fit(tmp_path / "parts", task=Line(scores[:3]), hears=said).run(False)
     product, said = Kept(KEY), Said()
-    fit(tmp_path / "parts", task=Line(scores[2:]), product=product, hears=said).run(True)
+    fit(tmp_path / "parts", task=Line(scores[3:]), product=product, hears=said).run(True)
     assert product.run[0].best_iteration == 4
     assert said.lines[-1] == "the best was that of iteration 4"
     assert same(line(tmp_path / "whole"), line(tmp_path / "parts"))
     fit(tmp_path / "four", iterations=4).run(False)
     assert not same(line(tmp_path / "four"), line(tmp_path / "whole"))  # its schedule was another
+
+
+NOTHING_BETTER = "warning: nothing was better than what it began with: that is what is written"
+
+
+@pytest.mark.parametrize("later", [0.0, 0.1, math.nan, math.inf])
+@pytest.mark.parametrize("at", [None, 1, 5])
+def test_what_nothing_is_better_than_is_what_is_written(tmp_path: Path, later: float, at: int | None) -> None:
+    """Who is no better than the start does not take its place; also if the training is stopped and goes on."""
+    net, task = nn.Linear(3, 1), Line([0.0, *[later] * 4])
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    product, said = Kept(KEY), Said(stop_at=at or -1)
+    with contextlib.nullcontext() if at is None else pytest.raises(Interrupted):
+        fit(tmp_path / "m", net=net, task=task, product=product, hears=said).run(False)
+    if at is not None:
+        assert not same(before, net.state_dict())
+        said = Said()
+        fit(tmp_path / "m", task=task, product=product, hears=said).run(True)
+    assert said.lines[-1] == NOTHING_BETTER
+    assert same(before, line(tmp_path / "m"))
+    assert [run.best_iteration for run in product.run] == [0]
+    assert product.seen == [0, 2, 4, 6, 7]
+    assert task.scores == []
+
+
+def test_what_is_better_than_the_start_only_at_once_is_kept(tmp_path: Path) -> None:
+    product, said = Kept(KEY), Said()
+    fit(tmp_path / "m", task=Line([0.0, 0.2, 0.1, -0.1, 0.1]), product=product, hears=said).run(False)
+    assert product.run[0].best_iteration == 6
+    assert NOTHING_BETTER not in said.lines
+
+
+def test_who_ranks_is_judged_before_the_first_step(tmp_path: Path) -> None:
+    task, said = Line([0.0] * 5), Said()
+    task.fault = lambda _: said.lines.append("a step")
+    net = nn.Linear(3, 1)
+    far = float((net.bias.detach() - 3).abs())
+    fit(tmp_path / "m", net=net, task=task, hears=said).run(False)
+    assert said.lines[0] == f"0: far {far:.4g}"
+    assert said.lines[1] == "a step"
+    first, second = rows(tmp_path / "m")[:2]
+    assert [first[name] for name in ("iteration", "seconds", "error", "size", "gradient")] == [
+        "0", "0.0", "nan", "nan", "nan"
+    ]  # fmt: skip
+    assert float(first["far"]) == pytest.approx(far, abs=1e-5)
+    assert second["iteration"] == "2"
+
+
+def test_a_training_that_was_killed_before_its_first_step_is_judged_once(tmp_path: Path) -> None:
+    task = Line([0.0] * 6)
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    task.fault = killed
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "m", task=task).run(False)
+    fit(tmp_path / "m", task=Line([0.0] * 6)).run(True)
+    assert [row["iteration"] for row in rows(tmp_path / "m")] == ["0", "2", "4", "6", "7"]
+
+
+def test_only_who_leads_judges_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("average", "wait"):
+        monkeypatch.setattr(Group, name, lambda *_: None)
+    monkeypatch.setattr(Group, "mean", lambda _, values: list(values))
+    fit(tmp_path / "m", task=Line([0.0] * 5)).run(False)
+    task = Line([0.0])
+    fit(tmp_path / "m", task=task, group=Group(1, 2)).run(False)
+    assert task.scores == [0.0]
 
 
 def test_the_last_net_is_kept_where_nothing_is_scored(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from torch import Tensor
 from clippan_cli.errors import UsageError
 from clippan_cli.fusion.registry import method
 from clippan_cli.opening.options import SceneOptions
+from clippan_cli.supervision.adapters import TYPES
 from clippan_cli.supervision.encoder import Encoder
 from clippan_cli.supervision.projector import Projector
 from clippan_cli.supervision.prompts import read_prompts
@@ -64,7 +67,7 @@ def fine(x: Tensor) -> float:
     return float(x.diff(dim=-1).std())
 
 
-@pytest.mark.parametrize("way", range(4))
+@pytest.mark.parametrize("way", range(5))
 def test_each_way_to_fail(fused: tuple[Tensor, Tensor], way: int) -> None:
     good, plain = fused
     before = good.clone()
@@ -95,10 +98,20 @@ def test_wrong_colours_are_wrong_evenly(fused: tuple[Tensor, Tensor]) -> None:
     assert float(gains.min()) > 0
 
 
+def test_a_noisy_one_has_noise_in_proportion_to_each_band(fused: tuple[Tensor, Tensor]) -> None:
+    good, plain = fused[0] * torch.tensor([1.0, 5.0, 0.2])[:, None, None], fused[1]
+    for seed in range(6):
+        noise = stage_one.distort(good, plain, Way(3, seed)) - good
+        shares = noise.std((1, 2)) / good.std((1, 2))
+        assert 0.08 < float(shares.min()) <= float(shares.max()) < 0.55
+        assert float(shares.max() / shares.min()) < 1.2
+        assert float(torch.corrcoef(noise.flatten(1)).fill_diagonal_(0).abs().max()) < 0.15
+
+
 def test_detail_in_wrong_places_keeps_the_colours(fused: tuple[Tensor, Tensor]) -> None:
     good, plain = fused
     for seed in range(6):
-        bad = stage_one.distort(good, plain, Way(3, seed))
+        bad = stage_one.distort(good, plain, Way(4, seed))
         torch.testing.assert_close(bad.mean((1, 2)), good.mean((1, 2)))
         # It is moved by 2 to 5 pixels along both axes.
         moves = [
@@ -122,8 +135,8 @@ def encoder(tiny_clip: str) -> Encoder:
 
 
 def adapting(sites: list[Site], weights: dict[str, float], seed: int = 0) -> Adapting:
-    stream = stream_of(sites, side=64, batch=3)
-    held = held_tiles(sites, 64, 3, CPU, Said())
+    stream = stream_of(sites, batch=3)
+    held = held_tiles(sites, 3, CPU, Said())
     return Adapting(stream, held, weights, (0.07, 0.07), seed)
 
 
@@ -175,11 +188,47 @@ def test_what_is_validated(sites: list[Site], net: Supervisor) -> None:
         first, again = task.validate(net), task.validate(net)
     assert first == again
     assert tuple(first) == task.checks
-    assert 0 <= first["type_accuracy"] <= 1
-    assert 0 <= first["retrieval"] <= 1
+    assert task.checks == (
+        "accuracy_ms", "accuracy_pan", "accuracy_hrms", "accuracy_distorted", "swapped", "noise", "retrieval", "cosine"
+    )  # fmt: skip
+    assert all(0 <= value <= 1 for name, value in first.items() if name != "cosine")
     assert -1 <= first["cosine"] <= 1
     assert task.skipped == 0
-    assert task.score(first) is None
+    assert not task.ranks
+
+
+def blinded(sites: list[Site], encoder: Encoder, adapters: str) -> Supervisor:
+    """A supervisor whose adapters of images, where there are three, give back the text of their type."""
+    torch.manual_seed(0)
+    projector = Projector("conv", *sites[0].channels("conv"))
+    made = Supervisor(encoder, projector, read_prompts(), sites[0].wavelengths, adapters=adapters)
+    if adapters == "six":
+        for kind, adapter in made.adapters.image.items():
+            adapter.forward = partial(says, made.texts().detach()[TYPES.index(kind)])
+    return made
+
+
+def says(text: Tensor, features: Tensor) -> Tensor:
+    return text.expand_as(features)
+
+
+def test_an_adapter_that_gives_the_type_away_is_found_out(sites: list[Site], encoder: Encoder) -> None:
+    """It recognises all, through another's all are taken for that other, and noise is whatever is asked."""
+    task = adapting(sites, dict(LOSSES))
+    with torch.no_grad():
+        found = task.validate(blinded(sites, encoder, "six"))
+    assert [found[f"accuracy_{name}"] for name in ("ms", "pan", "hrms", "distorted")] == [1, 1, 1, 0]
+    assert (found["swapped"], found["noise"]) == (0, 1)
+
+
+def test_a_shared_adapter_gives_nothing_away(sites: list[Site], encoder: Encoder) -> None:
+    task = adapting(sites, dict(LOSSES))
+    with torch.no_grad():
+        found = task.validate(blinded(sites, encoder, "shared"))
+    plain = [found[f"accuracy_{name}"] for name in ("ms", "pan", "hrms", "distorted")]
+    assert found["swapped"] == pytest.approx(sum(plain) / 4)
+    # Noise is one kind, whichever is asked.
+    assert found["noise"] in (0, pytest.approx(1 / 3))
 
 
 def test_what_is_found_again() -> None:

@@ -20,12 +20,15 @@ from clippan_cli.training.data.surveyed_scenes import survey_scenes
 from clippan_cli.training.data.tile_reader import held_tiles
 from clippan_cli.training.objectives.without_truth import (
     DEGRADATIONS,
+    anchor_loss,
+    free_of_pan_gain,
     imitation_loss,
     judge,
     quality_loss,
     spatial_loss,
     spectral_loss,
     structural_loss,
+    without_gain,
 )
 from tests.conftest import Made
 from tests.training.conftest import CPU, MakeScene, Put, Said, raw_of, sites_of, stream_of
@@ -74,7 +77,7 @@ def test_losses_have_finite_gradients(tiles: Tiles) -> None:
 
 
 def test_the_better_fusion_is_judged_better(put: Callable[..., Path]) -> None:
-    (tiles,) = held_tiles(sites_of(put("a", size=60), side=128), 128, 1, CPU, Said())
+    (tiles,) = held_tiles(sites_of(put("a", size=60), side=128), 1, CPU, Said())
     ((site, tile),) = tiles.singly()
     plain, good = judge(tiles.ms_up, tiles), judge(site.fitted["gsa"].fuse(tile)[None], tiles)
     assert good["d_rho"] < plain["d_rho"]
@@ -184,6 +187,61 @@ def test_imitation_is_a_distance(tiles: Tiles) -> None:
     assert float(imitation_loss(tiles.ms_up + 0.1 * width, tiles.ms_up, tiles)) == pytest.approx(0.1, rel=1e-3)
     one, other = tiles.ms_up, tiles.ms_up.flip(-1)
     assert torch.equal(imitation_loss(one, other, tiles), imitation_loss(other, one, tiles))
+
+
+def test_the_anchor_is_a_squared_distance(tiles: Tiles) -> None:
+    width = (tiles.high - tiles.low)[:, :-1, None, None]
+    assert float(anchor_loss(tiles.ms_up + 0.1 * width, tiles.ms_up, tiles)) == pytest.approx(0.01, rel=1e-3)
+    assert float(anchor_loss(tiles.ms_up, tiles.ms_up, tiles)) == 0
+
+
+def test_what_is_free_of_a_gain_is_orthogonal_to_the_detail(tiles: Tiles) -> None:
+    detail = tiles.pan - tiles.context.pan_low
+    planes = torch.randn(tiles.ms_up.shape, generator=torch.Generator().manual_seed(0)) + 3 * detail
+    free = without_gain(planes, detail)
+    assert float((free * detail).sum((2, 3)).abs().max()) < 1e-3 * float((planes * detail).sum((2, 3)).abs().min())
+    torch.testing.assert_close(without_gain(free, detail), free, rtol=1e-4, atol=1e-5)
+    # What is taken out of a band is the detail times one number.
+    taken = (planes - free) / detail
+    torch.testing.assert_close(taken, taken.mean((2, 3), keepdim=True).expand_as(taken), rtol=1e-2, atol=1e-2)
+    assert not without_gain(3 * detail, detail).abs().gt(1e-5).any()
+    assert torch.equal(without_gain(planes, torch.zeros_like(detail)), planes)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_loss_that_asks_for_no_gain_is_the_same_loss(tiles: Tiles, loss: Loss) -> None:
+    """Its value is the same, and its gradient but for what lies along PAN's detail, band by band."""
+    noise = torch.randn(tiles.ms_up.shape, generator=torch.Generator().manual_seed(4))
+    out = (tiles.ms_up + 0.02 * noise).requires_grad_()
+    plain = loss(out, tiles)
+    free = free_of_pan_gain(lambda image: loss(image, tiles), out, tiles)
+    assert float(free.detach()) == pytest.approx(float(plain.detach()), abs=1e-6)
+    (before,), (after,) = (torch.autograd.grad(value, out) for value in (plain, free))
+    detail = tiles.pan - tiles.context.pan_low
+    along = (after * detail).sum((2, 3)).abs() / (after.norm(dim=(2, 3)) * detail.norm(dim=(2, 3)))
+    assert float(along.max()) < 1e-4
+    torch.testing.assert_close(after, without_gain(before, detail))
+
+
+def test_more_of_pan_is_not_asked_for_through_the_net_that_makes_it(tiles: Tiles) -> None:
+    """A gain for all of a band is what the loss of the images would move, and is not moved."""
+    detail = tiles.pan - tiles.context.pan_low
+    gain = torch.full((4, 1, 1), 0.5, requires_grad=True)
+
+    def loss(image: Tensor) -> Tensor:
+        return (image - tiles.ms_up - detail).square().mean()
+
+    (before,) = torch.autograd.grad(loss(tiles.ms_up + gain * detail), gain)
+    (after,) = torch.autograd.grad(free_of_pan_gain(loss, tiles.ms_up + gain * detail, tiles), gain)
+    assert float(before.abs().min()) > 1e3 * float(after.abs().max())
+
+
+def test_a_loss_without_a_gradient_is_borne(tiles: Tiles) -> None:
+    assert float(free_of_pan_gain(lambda _: torch.tensor(0.7), tiles.ms_up, tiles)) == pytest.approx(0.7)
+    # Nobody learns: the value is all there is.
+    value = free_of_pan_gain(lambda image: image.square().mean(), tiles.ms_up, tiles)
+    assert not value.requires_grad
+    assert float(value) == pytest.approx(float(tiles.ms_up.square().mean()))
 
 
 def test_structure_is_not_asked_for_where_the_lower_scale_has_none(tiles: Tiles) -> None:

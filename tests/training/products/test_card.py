@@ -16,18 +16,23 @@ from typer.testing import CliRunner
 
 from clippan_cli.base.options import Entry, build, entries, spelled, stated
 from clippan_cli.cli.app import app
-from clippan_cli.modelstore.records import TrainingRecord
+from clippan_cli.modelstore.records import ClipRecord, SupervisorRecord, TrainingRecord
 from clippan_cli.networks.registry import network
 from clippan_cli.opening.options import SceneOptions
+from clippan_cli.supervision.prompts import read_prompts
 from clippan_cli.training import adapt, pretrain, train, tune
 from clippan_cli.training.options import AdaptOptions, ClipOptions, PretrainOptions, TrainOptions, TuneOptions
-from clippan_cli.training.products.card import training_card
+from clippan_cli.training.products.card import supervisor_card, training_card
 from clippan_cli.training.products.recipe import make_recipe
 
 MODULES: dict[str, Any] = {"adapt": adapt, "pretrain": pretrain, "train": train, "tune": tune}
 KINDS: dict[str, type[Any]] = {
     "adapt": AdaptOptions, "pretrain": PretrainOptions, "train": TrainOptions, "tune": TuneOptions
 }  # fmt: skip
+
+RECORDED_CLIP = ClipRecord(
+    name="ViT-X", weights="none", precision="fp32", sha256="", mean=(0.5,) * 3, deviation=(0.5,) * 3, config=""
+)
 
 
 @pytest.fixture
@@ -136,6 +141,9 @@ def test_any_options_are_repeated(parse: Callable[[str, list[str]], Any], data: 
             values[entry.key] = data.draw(_values(entry))
     if values.get("overwrite") and values.get("resume"):
         values["resume"] = False
+    if name == "train":
+        # It stands beside `clip` only.
+        values.pop("adapt_iterations", None)
     options = build(KINDS[name], values)
     assert stated(parse(name, spelled(options))) == repeated(options)
 
@@ -155,6 +163,32 @@ def test_what_a_card_says() -> None:
     assert "It learned {much}." in text
     fixed = training_card("mine", network("pnn", 3, widths=(4, 4)), training, "")
     assert "weights, 3 bands." in fixed
+
+
+@pytest.mark.parametrize("bands", [0, 4])
+@pytest.mark.parametrize("leaks", [False, True])
+def test_what_the_card_of_a_supervisor_says(bands: int, leaks: bool) -> None:
+    """Whether the type is read from the image, or the adapter gives it away."""
+    held = {"accuracy_ms": 0.9, "accuracy_pan": 0.8, "accuracy_hrms": 0.75, "accuracy_distorted": 0.71}
+    held |= {"swapped": 0.4 if leaks else 0.79, "noise": 0.33, "retrieval": 0.5, "cosine": 0.6}
+    options: dict[str, Any] = {"seed": 4, "iterations": 1_300, "batch": 8}
+    record = SupervisorRecord(
+        id="mine", bands=bands, wavelengths=(0.0,) * bands, ms_input="pca", adapters="six", sha256="",
+        clip=RECORDED_CLIP, prompts=read_prompts(), held_out=held,
+        training=TrainingRecord(
+            options=options, command="clippan adapt -o mine", minutes=1.5, device="cpu", torch="2.6"
+        ),
+    )  # fmt: skip
+    text = supervisor_card(record)
+    assert text.startswith("# mine\n")
+    assert f"beside CLIP ViT-X; {'4 bands' if bands else 'any number of bands'}." in text
+    assert "    clippan adapt -o mine\n" in text
+    assert "1.5 minutes on cpu, torch 2.6, seed 4:\n1,300 steps of 8 tiles." in text
+    assert "Adapters: six. MS as CLIP sees it: pca." in text
+    assert f"| 0.90 | 0.80 | 0.75 | 0.71 | {held['swapped']:.2f} | 0.33 |" in text
+    assert ("an adapter of another type changes nothing" in text) == (not leaks)
+    assert ("**The adapter gives it away**" in text) == leaks
+    assert all(len(line) <= 120 for line in text.splitlines())
 
 
 def test_the_command_can_be_typed(tmp_path: Path) -> None:

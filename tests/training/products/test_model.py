@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from clippan_cli.networks.registry import network
 from clippan_cli.training.data.tile_reader import held_tiles
 from clippan_cli.training.loop.task import Run
 from clippan_cli.training.objectives.stage_two import FullResolution
+from clippan_cli.training.objectives.truth import Truth, reduce_sites
 from clippan_cli.training.options import TrainOptions
 from clippan_cli.training.products.judged_model import JudgedModel
 from clippan_cli.training.products.model import ModelProduct
@@ -56,12 +58,13 @@ def test_a_model_is_found_by_its_folder_only_when_it_is_complete(tmp_path: Path,
 
 
 @pytest.fixture
-def judged(put: Put, monkeypatch: pytest.MonkeyPatch) -> JudgedModel:
+def judged(put: Put, net: Network, monkeypatch: pytest.MonkeyPatch) -> JudgedModel:
     sites = sites_of(put("a", size=60))
     monkeypatch.setattr("clippan_cli.training.objectives.stage_two.ANCHORS", ("gsa",))
     task = FullResolution(
-        stream=stream_of(sites, batch=1), held=held_tiles(sites, 80, 1, CPU, Said()), supervisor=None,
-        weights={"spectral": 1.0}, options=TrainOptions(), init=None,
+        stream=stream_of(sites, batch=1), lessons=[], held=held_tiles(sites, 1, CPU, Said()),
+        truth=Truth(reduce_sites(sites, CPU, Said(), held=True)), supervisor=None, weights={"spectral": 1.0},
+        options=TrainOptions(), start=net,
     )  # fmt: skip
     return JudgedModel(network="injector", settings=SETTINGS, ratios=(2, 8), recipe=RECIPE, lessons="", task=task)
 
@@ -70,13 +73,28 @@ def test_how_a_model_stands_beside_formulas(judged: JudgedModel, tmp_path: Path,
     (tmp_path / "mine").mkdir()
     record = judged.write(tmp_path / "mine", net, RUN).record
     held = record.training.held_out
-    assert list(held) == ["exp", "gsa", "model"]
+    assert list(held) == ["exp", "gsa", "start", "model"]
+    assert list(held["model"]) == ["ergas", "sam", "hqnr", "d_rho", "r_ergas"]
+    assert held["model"] == held["start"]
     assert record.training.skipped == 0
     assert all(value == round(value, 4) for row in held.values() for value in row.values())
     # What has learned nothing yet is interpolation, but for its back-projections.
     assert held["model"]["r_ergas"] < held["exp"]["r_ergas"]
+    assert held["gsa"]["ergas"] < held["exp"]["ergas"]
     text = (tmp_path / "mine" / PAGE).read_text("utf-8")
     assert f"{held['gsa']['d_rho']:.4f}" in text
+    assert "Kept: iteration 7, the best before the truth." in text
+
+
+def test_a_model_that_is_what_the_training_began_with_says_so(
+    judged: JudgedModel, tmp_path: Path, net: Network
+) -> None:
+    (tmp_path / "mine").mkdir()
+    record = judged.write(tmp_path / "mine", net, replace(RUN, best_iteration=0)).record
+    assert record.training.best_iteration == 0
+    assert "Nothing was better, before the truth, than what the training began with" in (
+        tmp_path / "mine" / PAGE
+    ).read_text("utf-8")
 
 
 def test_pictures_come_with_the_page_and_go_with_a_new_training(

@@ -65,6 +65,17 @@ def test_the_table_of_a_page(tmp_path: Path) -> None:
     assert Links(page(tmp_path)).cells == ["hqnr", "d_rho", "exp", "0.8123", "0.4000", "model", "0.9000", "nan"]
 
 
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [(None, ""), (0, "Nothing was better, before the truth, than what"), (40, "Kept: iteration 40, the best")],
+)
+def test_what_was_kept_is_said_once_it_is_known(tmp_path: Path, kept: int | None, said: str) -> None:
+    draw_page(tmp_path, ROWS, kept)
+    assert ("<strong>" in page(tmp_path)) == (kept is not None)
+    assert said in page(tmp_path)
+    assert ("Kept" in page(tmp_path)) == bool(kept)
+
+
 @pytest.mark.parametrize("count", [0, 1, 6, 7, 40])
 def test_six_pictures_at_most_the_first_and_the_last_among_them(tmp_path: Path, count: int) -> None:
     paint(tmp_path, *range(10, 10 * count + 10, 10))
