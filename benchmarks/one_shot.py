@@ -1,9 +1,11 @@
 """What a model learns from one half of a scene, and what that is worth on the other half and one scale up.
 
-    python benchmarks/one_shot.py SCENES [NAME …] [--model ID|DIR …] [--weights refine|full|freeze …] [--iterations N]
+    python benchmarks/one_shot.py SCENES [NAME …] [--model ID|DIR …] [--weights refine|full|freeze|train …]
+                                  [--iterations N]
 
 SCENES is a folder of folders with ms.tif and pan.tif. The model is tuned on the left half of each scene, as `clippan
-tune` does it. For each model and way to tune it prints ERGAS / SAM after tuning over those before:
+tune` does it or, for `train`, as `clippan train` does it with all its defaults. For each model and way to tune it
+prints ERGAS / SAM after tuning over those before:
 
 * on the right half, one scale down, where the truth is the measured MS, through the stated gains and through gains .10
   off on both sides, which nothing is told of;
@@ -38,9 +40,11 @@ from clippan_cli.fusion.registry import DEFAULT
 from clippan_cli.modelstore.model import find_model
 from clippan_cli.opening.options import SceneOptions
 from clippan_cli.physics.wald import Reduced
-from clippan_cli.training.options import TuneOptions
+from clippan_cli.training.options import TrainOptions, TuneOptions
+from clippan_cli.training.train import train
 from clippan_cli.training.tune import tune
 
+Options = TuneOptions | TrainOptions
 CELLS = (Cell(), Cell(gain=-0.1), Cell(gain=0.1))
 LEAST = 64
 COLUMNS = (*(f"right {cell.name}" for cell in CELLS), "scale up")
@@ -90,12 +94,14 @@ def gain(pair: Reduced, before: Learned, after: Learned) -> Score:
     return second[0] / first[0], second[1] / first[1]
 
 
-def tuned(scene: Path, folder: Path, options: TuneOptions) -> Learned:
+def tuned(scene: Path, folder: Path, options: Options) -> Learned:
     """A model, tuned on a scene."""
+    if isinstance(options, TrainOptions):
+        return Learned(find_model(train([str(scene)], folder, options).output))
     return Learned(find_model(tune([str(scene)], folder, options).output))
 
 
-def judge(folder: Path, options: TuneOptions) -> tuple[list[Score | None], float]:
+def judge(folder: Path, options: Options) -> tuple[list[Score | None], float]:
     """What tuning on a scene brings in each column, None where it is too small; and how many seconds it takes."""
     before = Learned(find_model(options.init))
     found: list[Score | None] = [None] * len(COLUMNS)
@@ -129,7 +135,7 @@ def main() -> None:
     parser.add_argument("scenes", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--model", action="append", help="id or folder, the default model if none is given")
-    parser.add_argument("--weights", action="append", help="refine, full or freeze; refine if none is given")
+    parser.add_argument("--weights", action="append", help="refine, full, freeze or train; refine if none is given")
     parser.add_argument("--iterations", type=int, default=300, help="the steps of full and freeze")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -139,7 +145,9 @@ def main() -> None:
         for weights in arguments.weights or ["refine"]:
             print(f"\n{model}, {weights}: ERGAS / SAM after tuning over before")
             print(f"{'':<18}" + "".join(f"{column:>16}" for column in COLUMNS) + f"{'seconds':>9}")
-            options = TuneOptions(init=model, weights=weights, iterations=arguments.iterations, device="cpu")
+            options: Options = TuneOptions(init=model, weights=weights, iterations=arguments.iterations, device="cpu")
+            if weights == "train":
+                options = TrainOptions(init=model, device="cpu", jobs=0)
             table = []
             for name in names:
                 scores, seconds = judge(arguments.scenes / name, options)

@@ -2,9 +2,9 @@
 
     python benchmarks/training.py SCENES SUPERVISOR [--init ID|DIR] [--backbone NAME] [--batch N] [--device D]
 
-SCENES is a folder of scenes, SUPERVISOR what `clippan adapt` made of them. Prints seconds of a step, with CLIP and
-without: reading and assembling tiles, the network and the losses forward, the backward pass; the share of all that is
-CLIP's; and the peak of the memory.
+SCENES is a folder of scenes, SUPERVISOR the id of one that ships, or what `clippan adapt` made. Prints seconds of a
+step, with CLIP and without: reading and assembling tiles, the network and the losses forward, the backward pass; the
+share of all that is CLIP's; and the peak of the memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import resource
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,13 +22,13 @@ from clippan_cli.base.machine import choose_device
 from clippan_cli.base.memory import Memory
 from clippan_cli.fusion.registry import DEFAULT
 from clippan_cli.modelstore.model import find_model
-from clippan_cli.modelstore.supervisor import load_supervisor
+from clippan_cli.modelstore.supervisor import find_supervisor, load_supervisor
 from clippan_cli.networks.registry import network
 from clippan_cli.opening.options import SceneOptions
-from clippan_cli.training.data.surveyed_scenes import survey_scenes
+from clippan_cli.training.data.surveyed_scenes import SIDE, survey_scenes
 from clippan_cli.training.data.tile_reader import TileStream
 from clippan_cli.training.loop.distributed import Group
-from clippan_cli.training.objectives.stage_two import LOSSES, FullResolution
+from clippan_cli.training.objectives.stage_two import LOSSES, PAPER, FullResolution
 from clippan_cli.training.options import TrainOptions
 from clippan_cli.training.train import stage_two_methods
 
@@ -76,7 +75,7 @@ def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes")
-    parser.add_argument("supervisor", type=Path)
+    parser.add_argument("supervisor")
     parser.add_argument("--init", default=DEFAULT)
     parser.add_argument("--backbone", default=None)
     parser.add_argument("--batch", type=int, default=4)
@@ -86,31 +85,37 @@ def main() -> None:
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
     Memory(8 << 30).__enter__()
-    supervisor = load_supervisor(arguments.supervisor).move_to(device)
-    side = supervisor.encoder.side
-    plain = {name: weight for name, weight in LOSSES.items() if name != "teacher"}
+    supervisor = load_supervisor(find_supervisor(arguments.supervisor)).move_to(device)
+    plain = {**LOSSES, "truth": 0.0, "teacher": 0.0}
     methods = stage_two_methods(TrainOptions(), {"teacher": 0.0}, device)
-    sites = survey_scenes([arguments.scenes], side, methods, SceneOptions(), Deaf())
+    sites = survey_scenes([arguments.scenes], SIDE, methods, SceneOptions(), Deaf())
     net: Any = find_model(arguments.init).load()
     if arguments.backbone:
         net = network(arguments.backbone, len(sites[0].wavelengths))
     net = net.train().to(device).to(memory_format=torch.channels_last)
-    print(f"{len(sites)} scenes, {arguments.batch} tiles of {side} px, CLIP {supervisor.encoder.name}, {device}")
+    tiles = f"{arguments.batch} tiles of {sites[0].tile.pan} px"
+    print(f"{len(sites)} scenes, {tiles}, CLIP {supervisor.encoder.name}, {device}")
     print(f"{'':<18}{'tiles':>9}{'forward':>9}{'backward':>9}{'all':>9}  seconds a step")
     totals = {}
     for name, watched in (("without CLIP", None), ("with CLIP", supervisor)):
         stream = TileStream(
             sites=sites,
-            side=side,
             batch=arguments.batch,
             seed=0,
             workers=arguments.jobs,
             group=Group(device=device),
             hears=Deaf(),
         )
-        weights = {**plain, "teacher": 0.0, "language": plain["language"] if watched else 0.0}
+        weights = {**plain, "language": PAPER["language"] if watched else 0.0}
         task = FullResolution(
-            stream=stream, held=[], supervisor=watched, weights=weights, options=TrainOptions(), init=None
+            stream=stream,
+            lessons=[],
+            held=[],
+            truth=None,
+            supervisor=watched,
+            weights=weights,
+            options=TrainOptions(),
+            start=net,
         )
         found = steps(task, net, arguments.steps, arguments.batch, device)
         totals[name] = sum(found.values())
