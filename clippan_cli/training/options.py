@@ -313,8 +313,8 @@ class PretrainOptions:
     )
     scenes: tuple[str, ...] = option(
         (),
-        "Names a folder with real scenes, an MS and a PAN each.",
-        metavar="DIR",
+        "Names a folder with real scenes, an MS and a PAN each; or a list of them, or a benchmark's file.",
+        metavar="DIR|LIST|FILE",
         place=True,
         identity=False,
         repeated=True,

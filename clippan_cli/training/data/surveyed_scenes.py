@@ -115,7 +115,7 @@ def survey_scenes(
     """Survey every scene and fit the methods to it; what cannot be used is left out, and said.
 
     Args:
-        places: Folders of scenes, or lists.
+        places: Folders of scenes, lists, or collections.
         side: The least number of PAN pixels a side of a tile.
         methods: The methods to fit, by their names.
         options: What is said of the scenes.
