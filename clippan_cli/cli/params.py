@@ -32,8 +32,9 @@ PanFile = Annotated[str | None, typer.Option("--pan", help="Names PAN, where no 
 Scenes = Annotated[
     list[str],
     typer.Option(
-        help="Names a folder with an MS and a PAN raster, or with folders of such; or a CSV or TOML that lists them.",
-        metavar="DIR|LIST",
+        help="Names a folder with an MS and a PAN raster, or with folders of such; a CSV or TOML that lists them; a "
+        "benchmark's HDF5 or MATLAB file (.h5, .hdf5, .mat), or a folder with such.",
+        metavar="DIR|LIST|FILE",
     ),
 ]
 Folder = Annotated[

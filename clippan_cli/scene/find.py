@@ -1,4 +1,4 @@
-"""Scenes in a folder or in a list: an MS and a PAN raster that belong together."""
+"""Scenes in a folder, a list or a collection: an MS and a PAN raster that belong together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +15,18 @@ from clippan_cli.errors import InputError
 LISTS = (".csv", ".toml")
 """The suffixes of files that list scenes."""
 
+COLLECTIONS = (".h5", ".hdf5", ".mat")
+"""The suffixes of files that hold scenes."""
+
 _RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt", ".ntf")
 _PAN = re.compile(r"(^|[^a-z])(pan|p\d[a-z]{2}|p|b8|b08)([^a-z]|$)")
 _MS = re.compile(r"(^|[^a-z])(ms|mul|mss|multi|multispectral|m\d[a-z]{2}|xs|m)([^a-z]|$)")
 
 
-WANTED = "it takes folders with an MS and a PAN raster in each, such as town/ms.tif and town/pan.tif"
+WANTED = (
+    "it takes folders with an MS and a PAN raster in each, such as town/ms.tif and town/pan.tif, or "
+    f"collections ({', '.join(COLLECTIONS)})"
+)
 """The hint where there is no scene."""
 
 
@@ -31,18 +37,28 @@ class SceneFiles(NamedTuple):
         name: The name that people call it by.
         ms: One multispectral raster, or one for each band.
         pan: The panchromatic raster.
+        truth: The raster of the truth; None where none is known.
+        source: The collection that it was unpacked from; None where the files are the user's.
     """
 
     name: str
     ms: tuple[str, ...]
     pan: str
+    truth: str | None = None
+    source: str | None = None
+
+    @property
+    def originals(self) -> tuple[str, ...]:
+        """The user's files: the scene has changed where they have."""
+        return (*self.ms, self.pan) if self.source is None else (self.source,)
 
 
 def find_all(places: Sequence[str]) -> list[SceneFiles]:
-    """Find the scenes of folders and lists.
+    """Find the scenes of folders, lists and collections.
 
     Raises:
-        InputError: There is none, or a list cannot be read.
+        InputError: There is none, or a list or a collection cannot be used.
+        OutputError: A collection cannot be unpacked.
     """
     found = [scene for place in places for scene in find_scenes(Path(place))]
     if not found:
@@ -51,16 +67,20 @@ def find_all(places: Sequence[str]) -> list[SceneFiles]:
 
 
 def find_scenes(place: Path) -> list[SceneFiles]:
-    """Find the scenes of a folder, or of a list.
+    """Find the scenes of a folder, of a list, or of a collection.
 
     In a folder every sub-folder counts that holds exactly one MS and one PAN, by their names as words: ``ms``, ``mul``,
-    ``mss``, ``xs``, ``M2AS``, and ``pan``, ``P2AS``, ``B8``. A CSV has the columns ``ms`` and ``pan`` and may have
+    ``mss``, ``xs``, ``M2AS``, and ``pan``, ``P2AS``, ``B8``. In any other, every collection counts: an HDF5 or MATLAB
+    file with arrays ``ms`` and ``pan``, whose samples are scenes. A CSV has the columns ``ms`` and ``pan`` and may have
     ``name``; a TOML has tables ``[[scene]]`` with the same, whose ``ms`` may be a list of files with a band each. Paths
     in a list count from where the list lies.
 
     Raises:
-        InputError: The list cannot be read.
+        InputError: The list or a collection cannot be used.
+        OutputError: A collection cannot be unpacked.
     """
+    if place.suffix.lower() in COLLECTIONS and place.is_file():
+        return list(_in_collection(place, place.name))
     if place.suffix.lower() not in LISTS or place.is_dir():
         return list(_in_folder(place))
     try:
@@ -80,6 +100,24 @@ def _in_folder(folder: Path) -> Iterator[SceneFiles]:
         if len(pans) == 1 and len(others) == 1:
             name = os.path.relpath(place, folder) if Path(place) != folder else folder.resolve().name
             yield SceneFiles(name, (str(others[0]),), str(pans[0]))
+        else:
+            yield from _in_collections(place, names, folder)
+
+
+def _in_collections(place: str, names: Iterable[str], folder: Path) -> Iterator[SceneFiles]:
+    """Yield the scenes of the collections of a folder; a file of the same kind that holds other things has none."""
+    from clippan_cli.scene.collection import holds_scenes
+
+    for path in sorted(Path(place, name) for name in names if Path(name).suffix.lower() in COLLECTIONS):
+        if holds_scenes(path):
+            yield from _in_collection(path, os.path.relpath(path, folder))
+
+
+def _in_collection(path: Path, name: str) -> Iterator[SceneFiles]:
+    from clippan_cli.scene.collection import unpack  # the command line starts without NumPy and rasterio
+
+    for sample in unpack(path):
+        yield SceneFiles(f"{name}{sample.label}", (sample.ms,), sample.pan, sample.truth, str(path))
 
 
 def _folders(folder: Path) -> Iterator[tuple[str, list[str]]]:

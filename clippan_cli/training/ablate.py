@@ -164,7 +164,7 @@ def ablate(
     """Train every variant of a table alike, with several seeds.
 
     Args:
-        scenes: Folders of scenes, or lists.
+        scenes: Folders of scenes, lists, or collections.
         output: A folder for the table and for all that is trained.
         table: The name of the table, one of :data:`TABLES`.
         options: What the variants have in common, and how many seeds there are; None for the defaults.

@@ -58,7 +58,7 @@ def adapt(
     """Adapt CLIP to the types of images in the scenes.
 
     Args:
-        scenes: Folders of scenes, or lists.
+        scenes: Folders of scenes, lists, or collections.
         output: The supervisor's folder.
         options: What the user says; None for the defaults.
         listener: Hears of progress.

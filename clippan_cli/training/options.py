@@ -68,8 +68,8 @@ def _init(default: str | None, help: str) -> Any:  # noqa: A002
     return option(default, help, metavar="ID|DIR", place=True)
 
 
-def _folders(what: str) -> Any:
-    return option((), f"Names a folder with {what}.", metavar="DIR", place=True, identity=False, repeated=True)
+def _folders(what: str, metavar: str = "DIR") -> Any:
+    return option((), f"Names a folder with {what}.", metavar=metavar, place=True, identity=False, repeated=True)
 
 
 def _procedural() -> Any:
@@ -331,7 +331,7 @@ class PretrainOptions:
     """
 
     images: tuple[str, ...] = _folders("images (GeoTIFF, PNG, JPEG) to simulate pairs from")
-    scenes: tuple[str, ...] = _folders("real scenes, an MS and a PAN each")
+    scenes: tuple[str, ...] = _folders("real scenes, or a list of them, or a benchmark's file", "DIR|LIST|FILE")
     procedural: int = _procedural()
     init: str | None = _init(None, "Names a model to go on from, instead of beginning anew.")
     network: str = option(
@@ -376,7 +376,7 @@ class TeachOptions:
     """
 
     images: tuple[str, ...] = _folders("images (GeoTIFF, PNG, JPEG) to simulate pairs from")
-    scenes: tuple[str, ...] = _folders("real scenes, an MS and a PAN each")
+    scenes: tuple[str, ...] = _folders("real scenes, or a list of them, or a benchmark's file", "DIR|LIST|FILE")
     procedural: int = _procedural()
     init: str = _init(DEFAULT, "Names the model whose images are among the fusions.")
     places: int = option(1200, "Sets how many places are fused, well and badly, before the training begins.", least=44)

@@ -61,7 +61,7 @@ def train(
     Under torchrun, all processes train together; the first writes.
 
     Args:
-        scenes: Folders of scenes, or lists.
+        scenes: Folders of scenes, lists, or collections.
         output: The folder of the new model.
         options: What the user says; None for the defaults.
         listener: Hears of progress.

@@ -64,7 +64,8 @@ def tune(
     """Tune a model on real scenes, one scale down: what it learns there it is trusted to know at full resolution.
 
     Args:
-        scenes: Folders with an MS and a PAN raster each, folders of such, lists, or the files of a scene.
+        scenes: Folders with an MS and a PAN raster each, folders of such, lists, collections, or the files of a
+            scene.
         output: The folder of the new model.
         options: What the user says; None for the defaults.
         listener: Hears of progress.
@@ -96,7 +97,7 @@ def tune(
         "init_sha256": model.sha256,
         "sources": {"scenes": len(found)},
         # A name stays when the scene behind it changes.
-        "learned_from": tell_apart(f"{files.name} {describe_files((*files.ms, files.pan))}" for files in found),
+        "learned_from": tell_apart(f"{files.name} {describe_files(files.originals)}" for files in found),
     }
     work = _Work(
         options=options,

@@ -3,18 +3,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy import io
 
 from clippan_cli.errors import ClippanError, InputError, Interrupted, ModelError, OutputError, UsageError
 from clippan_cli.modelstore.model import find_model
 from clippan_cli.opening.options import SceneOptions
+from clippan_cli.scene import collection
 from clippan_cli.scene.find import SceneFiles
 from clippan_cli.training import refine as refining
 from clippan_cli.training import tune as tuning
 from clippan_cli.training.options import TuneOptions
 from clippan_cli.training.pretrain import pretrain
 from clippan_cli.training.tune import tune
+from tests.conftest import read
 from tests.training.conftest import SMALL, MakeScene, Put, Said, rows, same, weights
 
 pytestmark = pytest.mark.usefixtures("short_pairs")
@@ -175,6 +179,20 @@ def test_another_scene_of_the_same_name_is_another_tuning(make_scene: MakeScene,
     make_scene(size=72, seed=1)
     with pytest.raises(ModelError, match="another learned_from"):
         tune([files], tmp_path / "m", TuneOptions(resume=True))
+
+
+def test_a_sample_is_the_same_in_every_process(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene, path = make_scene(size=64, phase=2), tmp_path / "town.mat"
+    ms, pan = read(scene.ms), read(scene.pan)
+    options = TuneOptions(resume=True)
+    io.savemat(path, {"ms": ms.transpose(1, 2, 0), "pan": pan[0]})
+    first = tune([str(path)], tmp_path / "m", options).record
+    # Another process has other files.
+    collection._unpack.cache_clear()
+    assert tune([str(path)], tmp_path / "m", options).record == first
+    io.savemat(path, {"ms": np.stack([ms, ms]), "pan": np.stack([pan, pan])})
+    with pytest.raises(ModelError, match="another learned_from"):
+        tune([str(path)], tmp_path / "m", options)
 
 
 def test_a_refined_model_is_refined_anew(put: Put, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def survey_scenes(
     """Survey every scene and fit the methods to it; what cannot be used is left out, and said.
 
     Args:
-        places: Folders of scenes, or lists.
+        places: Folders of scenes, lists, or collections.
         side: The number of PAN pixels a side of a tile, where scenes have room for it.
         methods: The methods to fit, by their names.
         options: What is said of the scenes.
