@@ -21,8 +21,7 @@ _Names = Annotated[
 def list_models(call: Call) -> None:
     """Print one line for each model that ships, and one for each supervisor."""
     from clippan_cli.modelstore.model import shipped
-    from clippan_cli.modelstore.supervisor import plain_supervisor
-    from clippan_cli.modelstore.supervisor import shipped as supervisors
+    from clippan_cli.modelstore.supervisor import STORE, plain_supervisor
 
     lines = []
     for model in shipped():
@@ -30,7 +29,7 @@ def list_models(call: Call) -> None:
         ratios = "ratio {:g}–{:g}".format(*model.ratios)
         weights = f"{model.record.weights:,} weights"
         lines.append("\t".join([model.id, model.network, bands, ratios, weights, str(model.folder)]))
-    folders = supervisors()
+    folders = STORE.shipped()
     lines += ["\t".join([folder.name, "supervisor", str(folder)]) for folder in folders]
     document = {
         "models": [model.plain() for model in shipped()],
@@ -45,10 +44,10 @@ def show_model(call: Call, *, name: _Name) -> None:
     """Print the card of a model or of a supervisor; with --json its record."""
     from clippan_cli.modelstore.model import find_model
     from clippan_cli.modelstore.store import CARD
-    from clippan_cli.modelstore.supervisor import find_supervisor, is_supervisor, plain_supervisor
+    from clippan_cli.modelstore.supervisor import STORE, plain_supervisor
 
-    if is_supervisor(name):
-        folder = find_supervisor(name)
+    folder = STORE.find(name)
+    if folder is not None:
         document = plain_supervisor(folder)
     else:
         model = find_model(name)
@@ -62,11 +61,11 @@ def show_model(call: Call, *, name: _Name) -> None:
 def verify_models(call: Call, *, names: _Names = None) -> None:
     """Check that weights are what their record says (sha256), and that they load."""
     from clippan_cli.modelstore.model import find_model, shipped
-    from clippan_cli.modelstore.supervisor import find_supervisor, is_supervisor, verify_supervisor
-    from clippan_cli.modelstore.supervisor import shipped as supervisors
+    from clippan_cli.modelstore.supervisor import STORE, verify_supervisor
 
-    watching = [find_supervisor(name) for name in names or () if is_supervisor(name)] if names else supervisors()
-    checked = [find_model(name) for name in names if not is_supervisor(name)] if names else shipped()
+    found = {name: STORE.find(name) for name in names or ()}
+    watching = [folder for folder in found.values() if folder] if names else STORE.shipped()
+    checked = [find_model(name) for name, folder in found.items() if not folder] if names else shipped()
     for model in checked:
         model.load()
     verified = [{"id": model.id, "sha256": model.sha256} for model in checked]

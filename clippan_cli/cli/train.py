@@ -40,7 +40,7 @@ def train(
     check_rerun(overwrite=options.overwrite, resume=options.resume)
     check_idle(call, options)
     if options.supervisor is None and options.clip.clip == SUPERVISOR:
-        call.refuse(_STAGE_ONE[1:], f"{SUPERVISOR}", "name a `clip`, which is then adapted first, or leave it out")
+        call.refuse(_STAGE_ONE[1:], SUPERVISOR, "name a `clip`, which is then adapted first, or leave it out")
 
     from clippan_cli.training.loop.distributed import is_first
     from clippan_cli.training.train import train as run

@@ -11,7 +11,7 @@ from clippan_cli.base.documents import Plain, as_plain
 from clippan_cli.base.values import Setting
 from clippan_cli.errors import ClippanError, ModelError, UsageError
 from clippan_cli.modelstore.records import ModelRecord, TrainingRecord, as_table
-from clippan_cli.modelstore.store import Store, digest, home, pack
+from clippan_cli.modelstore.store import Store, digest, pack
 from clippan_cli.networks.network import Network
 from clippan_cli.networks.registry import NETWORKS, all_settings, network
 
@@ -112,7 +112,7 @@ class Model:
 
 def shipped() -> list[Model]:
     """List the models that come with the package."""
-    return [read_model(path.parent) for path in sorted(home().glob(f"*/{RECORD}"))]
+    return [read_model(folder) for folder in STORE.shipped()]
 
 
 def find_model(name: str) -> Model:
@@ -122,18 +122,13 @@ def find_model(name: str) -> Model:
         UsageError: There is none.
         ModelError: Its record cannot be used.
     """
-    known = {model.id: model for model in shipped()}
-    if name in known and (Path(name) / RECORD).is_file() and Path(name).resolve() != known[name].folder.resolve():
-        raise UsageError(
-            f"{name!r} is a model that ships, and a folder here", f"write ./{name} for the folder, or rename it"
-        )
-    if name in known:
-        return known[name]
-    if (Path(name) / RECORD).is_file():
-        return read_model(Path(name))
+    folder = STORE.find(name)
+    if folder is not None:
+        return read_model(folder)
+    known = ", ".join(each.name for each in STORE.shipped()) or "none"
     raise UsageError(
         f"no method or model {name!r}, nor a folder of that name with a {RECORD}",
-        "models: " + (", ".join(known) or "none") + "; methods: see clippan sharpen --help",
+        f"models: {known}; methods: see clippan sharpen --help",
     )
 
 

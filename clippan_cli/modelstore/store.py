@@ -16,7 +16,7 @@ from torch import Tensor
 
 from clippan_cli.base.documents import Plain, from_plain
 from clippan_cli.base.files import replace_file
-from clippan_cli.errors import ModelError, OutputError
+from clippan_cli.errors import ModelError, OutputError, UsageError
 from clippan_cli.modelstore.records import ModelRecord, SupervisorRecord, as_table, sort_training
 
 CARD = "CARD.md"
@@ -51,6 +51,26 @@ class Store(Generic[_Record]):
     @property
     def _again(self) -> str:
         return f"copy the {self.what}'s folder again"
+
+    def shipped(self) -> list[Path]:
+        """List the folders of this kind that come with the package; their names are ids."""
+        home = _INSIDE if _INSIDE.is_dir() else _BESIDE
+        return [path.parent for path in sorted(home.glob(f"*/{self.record}"))]
+
+    def find(self, name: str) -> Path | None:
+        """Find what ships by its id, or any folder of this kind by its path; return None where there is none.
+
+        Raises:
+            UsageError: The name is both.
+        """
+        known = {folder.name: folder for folder in self.shipped()}
+        here = Path(name) if (Path(name) / self.record).is_file() else None
+        if here is not None and here.resolve() != known.get(name, here).resolve():
+            raise UsageError(
+                f"{name!r} is a {self.what} that ships, and a folder here",
+                f"write ./{name} for the folder, or rename it",
+            )
+        return known.get(name, here)
 
     def write(self, folder: Path, weights: bytes, record: _Record, card: str | None = None) -> None:
         """Write a folder; its record comes last, so that half a folder is none.
@@ -125,11 +145,6 @@ class Store(Generic[_Record]):
                 raise ValueError(f"it is not complete: it has no {each.name!r}")
         training = table.get("training", {})
         return {**table, "training": sort_training(training)} if isinstance(training, Mapping) else table
-
-
-def home() -> Path:
-    """Return the folder of what ships: inside the installed package, or beside it in a checkout."""
-    return _INSIDE if _INSIDE.is_dir() else _BESIDE
 
 
 def pack(state: Mapping[str, Tensor], beside: dict[str, str] | None = None) -> bytes:

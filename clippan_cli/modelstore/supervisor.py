@@ -14,7 +14,7 @@ from torch import Tensor
 from clippan_cli.base.documents import Plain, as_plain
 from clippan_cli.errors import ModelError, UsageError
 from clippan_cli.modelstore.records import ClipRecord, SupervisorRecord, TrainingRecord, as_table
-from clippan_cli.modelstore.store import Store, digest, home, pack
+from clippan_cli.modelstore.store import Store, digest, pack
 from clippan_cli.supervision.encoder import Encoder
 from clippan_cli.supervision.forms import DIFFERENCES
 from clippan_cli.supervision.projector import Differences, Projector, Shown
@@ -65,29 +65,19 @@ def save_supervisor(
     return read_record(folder)
 
 
-def shipped() -> list[Path]:
-    """List the folders of the supervisors that come with the package."""
-    return [path.parent for path in sorted(home().glob(f"*/{RECORD}"))]
-
-
 def find_supervisor(name: str) -> Path:
     """Find a shipped supervisor by its id, or any by its folder.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is none, or the name is both.
     """
-    known = {folder.name: folder for folder in shipped()}
-    if not is_supervisor(name):
+    folder = STORE.find(name)
+    if folder is None:
+        known = ", ".join(each.name for each in STORE.shipped())
         raise UsageError(
-            f"no supervisor in {name}: it has no {RECORD}",
-            f"clippan adapt makes one; one that ships is {', '.join(known)}",
+            f"no supervisor in {name}: it has no {RECORD}", f"clippan adapt makes one; one that ships is {known}"
         )
-    return known.get(name, Path(name))
-
-
-def is_supervisor(name: str) -> bool:
-    """Tell whether a name is the id of a shipped supervisor, or a folder with one."""
-    return name in {folder.name for folder in shipped()} or (Path(name) / RECORD).is_file()
+    return folder
 
 
 def plain_supervisor(folder: Path) -> dict[str, Plain]:
@@ -139,9 +129,8 @@ def looks_at_differences(name: str) -> bool:
 
 def _taught(name: str) -> Path | None:
     """Return the folder of a CLIP of our own; None for any other."""
-    known = {folder.name: folder for folder in shipped()}
-    folder = known.get(name, Path(name))
-    return folder if (folder / CLIP).is_file() and (folder / RECORD).is_file() else None
+    folder = STORE.find(name)
+    return folder if folder is not None and (folder / CLIP).is_file() else None
 
 
 def read_record(folder: Path) -> SupervisorRecord:
