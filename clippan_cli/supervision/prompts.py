@@ -11,6 +11,9 @@ from clippan_cli.errors import UsageError
 
 DEFAULT = "wald"
 
+KINDS = ("ms", "pan", "hrms", "distorted")
+"""What images are told apart as, in the order of the texts."""
+
 
 @dataclass(frozen=True)
 class Prompts:

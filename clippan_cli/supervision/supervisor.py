@@ -15,13 +15,12 @@ from clippan_cli.supervision.encoder import Encoder, digest
 from clippan_cli.supervision.forms import SHARED
 from clippan_cli.supervision.losses import directional_loss
 from clippan_cli.supervision.projector import Shown
-from clippan_cli.supervision.prompts import Prompts
+from clippan_cli.supervision.prompts import KINDS, Prompts
 
 _SAME_BAND = 60.0  # nm
 _ADAPT_ONE = "adapt one to scenes of this sensor, and train on these alone"
 
-MS, PAN, HRMS, DISTORTED = range(4)
-"""The order of the texts."""
+MS, PAN, HRMS, DISTORTED = range(len(KINDS))
 
 
 class Supervisor(nn.Module):
@@ -94,11 +93,24 @@ class Supervisor(nn.Module):
             pan: PAN ``(B, 1, H, W)``, stretched likewise.
             kind: The type whose adapter is used.
         """
-        return self._see(self.projector(*(self._middle(x) for x in (bands, ms, pan))), kind)
+        return self.adapt(self.look_at_bands(bands, ms, pan), kind)
 
     def see_pan(self, pan: Tensor, ms: Tensor, kind: str = "pan") -> Tensor:
         """Return the adapted vectors of PAN ``(B, 1, H, W)`` beside interpolated MS, stretched likewise."""
-        return self._see(self.projector.show_pan(self._middle(pan), self._middle(ms)), kind)
+        return self.adapt(self.look_at_pan(pan, ms), kind)
+
+    def look_at_bands(self, bands: Tensor, ms: Tensor, pan: Tensor) -> Tensor:
+        """Return the vectors of images as CLIP gives them; see :meth:`see_bands`."""
+        return self._look(self.projector(*(self._middle(x) for x in (bands, ms, pan))))
+
+    def look_at_pan(self, pan: Tensor, ms: Tensor) -> Tensor:
+        """Return the vectors of PAN as CLIP gives them; see :meth:`see_pan`."""
+        return self._look(self.projector.show_pan(self._middle(pan), self._middle(ms)))
+
+    def adapt(self, vectors: Tensor, kind: str) -> Tensor:
+        """Send vectors ``(B, D)`` of images through the adapter of a type."""
+        adapted: Tensor = self.adapters.of_image(kind)(vectors)
+        return adapted
 
     def digest(self) -> str:
         """Return the SHA-256 of all that it has learned."""
@@ -132,11 +144,10 @@ class Supervisor(nn.Module):
         seen = self.see_bands(images, ms, pan, "hrms") @ F.normalize(texts[HRMS] - texts[DISTORTED], dim=0)
         return seen.view(count, -1).mean(1)
 
-    def _see(self, shown: Tensor, kind: str) -> Tensor:
-        """Return the adapted vectors ``(B, D)`` of pictures ``(B, N, 3, H, W)``, those of one image together."""
+    def _look(self, shown: Tensor) -> Tensor:
+        """Return the vectors ``(B, D)`` of pictures ``(B, N, 3, H, W)``, those of one image together."""
         vectors = self.encoder.images(shown.flatten(0, 1)).view(*shown.shape[:2], -1)
-        seen: Tensor = self.adapters.of_image(kind)(F.normalize(vectors.mean(1), dim=-1))
-        return seen
+        return F.normalize(vectors.mean(1), dim=-1)
 
     def parts(self, x: Tensor) -> Tensor:
         """Cut images into as many parts as large as CLIP looks at as there is room for: ``(B · parts, …)``."""

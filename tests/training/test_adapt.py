@@ -19,12 +19,12 @@ from clippan_cli.scene.find import SceneFiles
 from clippan_cli.supervision.encoder import Encoder
 from clippan_cli.supervision.forms import ADAPTERS
 from clippan_cli.supervision.projector import Projector
+from clippan_cli.supervision.prompts import KINDS
 from clippan_cli.training import adapt as adapting
 from clippan_cli.training.adapt import Classroom, adapt
 from clippan_cli.training.data import learned_scene
 from clippan_cli.training.data.surveyed_scenes import survey_scenes
 from clippan_cli.training.objectives import stage_one
-from clippan_cli.training.objectives.stage_one import CLASSES
 from clippan_cli.training.options import AdaptOptions, ClipOptions, TrainOptions
 from clippan_cli.training.train import train
 from tests.conftest import Made
@@ -32,7 +32,7 @@ from tests.training.conftest import MakeScene, Said, rows
 
 pytestmark = pytest.mark.usefixtures("few_tiles")
 
-HELD = (*(f"accuracy_{name}" for name in CLASSES), "swapped", "noise", "retrieval", "cosine")
+HELD = (*(f"accuracy_{name}" for name in KINDS), "swapped", "noise", "retrieval", "cosine")
 
 
 def test_a_supervisor_learns_the_types(
@@ -41,7 +41,7 @@ def test_a_supervisor_learns_the_types(
     options = replace(learning, iterations=40, every=40, batch=4, rate=3e-3)
     record = adapt([str(scene.folder)], tmp_path / "s", options).record
     # By chance it would be a quarter.
-    assert sum(record.held_out[f"accuracy_{name}"] for name in CLASSES) / 4 > 0.45
+    assert sum(record.held_out[f"accuracy_{name}"] for name in KINDS) / 4 > 0.45
     made = load_supervisor(tmp_path / "s")
     assert made.bands == 4
     # What it has learned tells a fusion from an interpolation.
@@ -65,7 +65,7 @@ def test_what_is_read_from_the_adapter_is_no_knowledge(scene: Made, tmp_path: Pa
         assert f"Adapters: {form}. MS as CLIP sees it: conv." in text
         assert ("an adapter of another type changes nothing" in text) == (form == "shared")
         assert ("The adapter gives it away" in text) == (form == "six")
-    plain = {form: sum(found[f"accuracy_{name}"] for name in CLASSES) / 4 for form, found in held.items()}
+    plain = {form: sum(found[f"accuracy_{name}"] for name in KINDS) / 4 for form, found in held.items()}
     assert held["shared"]["swapped"] == pytest.approx(plain["shared"], abs=2e-4)
     assert held["six"]["swapped"] < plain["six"] - 0.1
 

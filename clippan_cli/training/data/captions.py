@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from clippan_cli.training.data.damages import Damage
 from clippan_cli.training.data.draw import Draw
 
-KINDS = ("ms", "pan", "hrms", "distorted")
-"""What images are told apart as."""
-
 _OF_KINDS = {
     "ms": (
         "a multispectral image",
@@ -71,7 +68,7 @@ _SAID = {
 
 
 def say_kind(kind: str, draw: Draw) -> str:
-    """Say of which of :data:`KINDS` an image is."""
+    """Say of which of :data:`~clippan_cli.supervision.prompts.KINDS` an image is."""
     return _pick(_OF_KINDS[kind], draw)
 
 

@@ -14,6 +14,8 @@ from clippan_cli.fusion.registry import method
 from clippan_cli.fusion.whole import fuse_whole
 from clippan_cli.networks.network import Network
 from clippan_cli.physics.operators import Operators
+from clippan_cli.supervision.prompts import KINDS
+from clippan_cli.supervision.supervisor import DISTORTED
 from clippan_cli.training.data.captions import say_damage, say_error, say_kind
 from clippan_cli.training.data.damages import Damage, Fusion, spoil
 from clippan_cli.training.data.draw import Draw
@@ -81,9 +83,7 @@ class Crops:
 
     def errors(self, images: Tensor | None = None) -> Tensor:
         """Return how far images, or these, are from the truth: the root mean square over the contrast, ``(N,)``."""
-        images = self.images if images is None else images
-        apart = (images - self.truth) / self.contrast[..., None, None]
-        return apart.square().mean((1, 2, 3)).sqrt()
+        return _errors(self.images if images is None else images, self.truth, self.contrast)
 
     def pick(self, which: Tensor) -> Crops:
         """Return some of the images."""
@@ -91,6 +91,11 @@ class Crops:
         chosen = {name: getattr(self, name)[which] for name in parts}
         captions = tuple(self.captions[i] for i in which.tolist())
         return replace(self, **chosen, captions=captions, alike=self.alike[which][:, which])
+
+
+def _errors(images: Tensor, truth: Tensor, contrast: Tensor) -> Tensor:
+    apart = (images - truth) / contrast[..., None, None]
+    return apart.square().mean((1, 2, 3)).sqrt()
 
 
 def grade(groups: Sequence[Group], net: Network, draw: Draw) -> list[Graded]:
@@ -209,15 +214,13 @@ def _crop_one(place: Graded, side: int, count: int, bands: int, draw: Draw) -> t
 
 
 _FIXED = {0: "hrms", 1: "ms", 2: "pan"}
-_KIND = {"ms": 0, "pan": 1, "hrms": 2, "distorted": 3}
 
 
 def _tell(
     place: Graded, kept: Sequence[int], part: dict[str, Tensor], draw: Draw
 ) -> tuple[list[str], list[object], list[int]]:
     """Say of each image what it is: a caption, what makes captions alike, and its kind."""
-    apart = (part["images"] - part["truth"]) / part["contrast"][..., None, None]
-    errors = apart.square().mean((1, 2, 3)).sqrt().tolist()
+    errors = _errors(part["images"], part["truth"], part["contrast"]).tolist()
     captions: list[str] = []
     labels: list[object] = []
     kinds: list[int] = []
@@ -239,5 +242,5 @@ def _tell(
 def _kind(index: int, damage: Damage | None) -> int:
     """Return the index of the kind of an image; -1 for a damage that is hardly seen."""
     if damage is None:
-        return _KIND[_FIXED.get(index, "hrms")]
-    return _KIND["distorted"] if damage.clear else -1
+        return KINDS.index(_FIXED.get(index, "hrms"))
+    return DISTORTED if damage.clear else -1

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clippan_cli.fusion.consistency import back_project
 from clippan_cli.supervision.adapters import TYPES
 from clippan_cli.supervision.losses import alignment_loss, scene_loss, type_loss
+from clippan_cli.supervision.prompts import KINDS
 from clippan_cli.supervision.supervisor import HRMS, MS, PAN, Supervisor
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.data.full_tiles import Tiles
@@ -24,11 +25,8 @@ LOSSES = {"type": 1.0, "scene": 1.0, "fusion": 10.0}
 REFERENCE = "bdsd-pc"
 """The method that makes HRMS images for stage I."""
 
-CLASSES = ("ms", "pan", "hrms", "distorted")
-"""What images are told apart as, in the order of the texts."""
-
 _STEPS = 3
-_KINDS = ("ms", "pan", "hrms", "hrms")
+_OWN = ("ms", "pan", "hrms", "hrms")
 _OTHERS = ("hrms", "ms", "pan", "ms")
 
 
@@ -58,7 +56,7 @@ class Adapting(Task):
         seed: The seed of what is distorted and how.
     """
 
-    checks = (*(f"accuracy_{name}" for name in CLASSES), "swapped", "noise", "retrieval", "cosine")
+    checks = (*(f"accuracy_{name}" for name in KINDS), "swapped", "noise", "retrieval", "cosine")
 
     def __init__(
         self,
@@ -79,7 +77,7 @@ class Adapting(Task):
     def losses(self, net: nn.Module, sample: Lesson) -> dict[str, Tensor]:
         """See :meth:`Task.losses`."""
         assert isinstance(net, Supervisor)
-        texts, seen = net.texts(), _see(net, sample, _KINDS)
+        texts, seen = net.texts(), _adapt(net, _look(net, sample), _OWN)
         size = len(sample.hrms)
         three = torch.cat(seen[:3])
         found = {}
@@ -110,11 +108,12 @@ class Adapting(Task):
         assert isinstance(net, Supervisor)
         lessons = [lesson(tiles, Draw(i)) for i, tiles in enumerate(self._held)]
         texts = net.texts()
-        seen, swapped = (_all(net, lessons, kinds) for kinds in (_KINDS, _OTHERS))
+        looked = [torch.cat(parts) for parts in zip(*(_look(net, each) for each in lessons), strict=True)]
+        seen, swapped = (_adapt(net, looked, kinds) for kinds in (_OWN, _OTHERS))
         found = [_recognised(part, kind, texts) for kind, part in enumerate(seen)]
         apart = [_recognised(part, kind, texts) for kind, part in enumerate(swapped)]
         return {
-            **{f"accuracy_{name}": value for name, value in zip(CLASSES, found, strict=True)},
+            **{f"accuracy_{name}": value for name, value in zip(KINDS, found, strict=True)},
             "swapped": sum(apart) / len(apart),
             "noise": sum(_noise_taken(net, each, texts) for each in lessons) / len(lessons),
             "retrieval": _retrieval(seen[MS], seen[HRMS]),
@@ -164,22 +163,21 @@ def distort(hrms: Tensor, ms_up: Tensor, draw: Draw) -> Tensor:
     return ms_up + (hrms - ms_up).roll(moves, (1, 2))
 
 
-def _see(net: Supervisor, sample: Lesson, kinds: Sequence[str]) -> list[Tensor]:
-    """Return the features of MS, PAN, HRMS and of what is distorted, each through the adapter of a kind."""
+def _look(net: Supervisor, sample: Lesson) -> list[Tensor]:
+    """Return the features of MS, PAN, HRMS and of what is distorted, as CLIP gives them."""
     tiles = sample.tiles
     ms, pan = tiles.bands(tiles.ms_up), tiles.pans(tiles.pan)
-    good, bad = tiles.bands(sample.hrms), tiles.bands(sample.distorted)
-    of_ms, of_pan, of_good, of_bad = kinds
     return [
-        net.see_bands(ms, ms, pan, of_ms),
-        net.see_pan(pan, ms, of_pan),
-        net.see_bands(good, ms, pan, of_good),
-        net.see_bands(bad, ms, pan, of_bad),
+        net.look_at_bands(ms, ms, pan),
+        net.look_at_pan(pan, ms),
+        net.look_at_bands(tiles.bands(sample.hrms), ms, pan),
+        net.look_at_bands(tiles.bands(sample.distorted), ms, pan),
     ]
 
 
-def _all(net: Supervisor, lessons: Sequence[Lesson], kinds: Sequence[str]) -> list[Tensor]:
-    return [torch.cat(parts) for parts in zip(*(_see(net, each, kinds) for each in lessons), strict=True)]
+def _adapt(net: Supervisor, looked: Sequence[Tensor], kinds: Sequence[str]) -> list[Tensor]:
+    """Send features through the adapters of types, one for each class."""
+    return [net.adapt(part, kind) for part, kind in zip(looked, kinds, strict=True)]
 
 
 def _recognised(seen: Tensor, kind: int, texts: Tensor) -> float:
@@ -192,7 +190,8 @@ def _noise_taken(net: Supervisor, sample: Lesson, texts: Tensor) -> float:
     tiles = sample.tiles
     ms, pan = tiles.bands(tiles.ms_up), tiles.pans(tiles.pan)
     noise = torch.rand(ms.shape, generator=torch.Generator().manual_seed(0)).to(ms)
-    seen = (net.see_bands(noise, ms, pan, kind) for kind in TYPES)
+    looked = net.look_at_bands(noise, ms, pan)
+    seen = (net.adapt(looked, kind) for kind in TYPES)
     return sum(_recognised(part, kind, texts) for kind, part in enumerate(seen)) / len(TYPES)
 
 

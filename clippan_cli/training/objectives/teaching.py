@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from clippan_cli.supervision.losses import type_loss
 from clippan_cli.supervision.projector import Differences
-from clippan_cli.training.data.captions import KINDS, say_kind
+from clippan_cli.supervision.prompts import KINDS
+from clippan_cli.supervision.supervisor import DISTORTED, HRMS, PAN
+from clippan_cli.training.data.captions import say_kind
 from clippan_cli.training.data.draw import Draw
 from clippan_cli.training.loop.task import Task
 from clippan_cli.training.objectives.graded import Crops, Graded, crop
@@ -62,7 +64,7 @@ class Pupil(nn.Module):
 
     def score(self, vectors: Tensor, kinds: Tensor) -> Tensor:
         """Return how good images are, as texts say: from ``distorted`` to ``hrms``, ``(N,)``."""
-        return vectors @ F.normalize(kinds[2] - kinds[3], dim=-1) * self.scale.exp()
+        return vectors @ F.normalize(kinds[HRMS] - kinds[DISTORTED], dim=-1) * self.scale.exp()
 
 
 MEAN, DEVIATION = 0.5, 0.25
@@ -179,16 +181,15 @@ def _contrast(net: Pupil, images: Tensor, texts: Tensor, alike: Tensor) -> Tenso
 
 def _order(scores: Tensor, errors: Tensor, shown: Crops) -> Tensor:
     """Return how far differences of scores are from those of quality, for images of one place; PAN is no fusion."""
-    quality, pan = _quality(errors), KINDS.index("pan")
-    same = shown.places[:, None] == shown.places
-    same &= (shown.kinds != pan)[:, None] & (shown.kinds != pan)
+    quality, fused = _quality(errors), shown.kinds != PAN
+    same = (shown.places[:, None] == shown.places) & fused[:, None] & fused
     risen, earned = scores[:, None] - scores, quality[:, None] - quality
     return F.smooth_l1_loss(risen[same], earned[same], beta=_BEND)
 
 
 def _places(shown: Crops) -> list[Tensor]:
     """Return the fusions of each place."""
-    fused = shown.kinds != KINDS.index("pan")
+    fused = shown.kinds != PAN
     return [
         torch.nonzero((shown.places == place) & fused).flatten() for place in torch.arange(int(shown.places.max()) + 1)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clippan_cli.modelstore.records import SupervisorRecord, TrainingRecord
 from clippan_cli.networks.network import Network
-from clippan_cli.training.objectives.stage_one import CLASSES
+from clippan_cli.supervision.prompts import KINDS
 
 _CARD = """# {id}
 
@@ -80,7 +80,7 @@ _LEAK = 0.1
 def supervisor_card(record: SupervisorRecord) -> str:
     """Write the card of a supervisor that has just been adapted."""
     held = record.held_out
-    plain = sum(held[f"accuracy_{name}"] for name in CLASSES) / len(CLASSES)
+    plain = sum(held[f"accuracy_{name}"] for name in KINDS) / len(KINDS)
     return _SUPERVISOR.format(
         record=record,
         it=record.training,

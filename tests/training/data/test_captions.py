@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from clippan_cli.supervision.prompts import read_prompts
-from clippan_cli.training.data.captions import KINDS, say_damage, say_error, say_kind
+from clippan_cli.supervision.prompts import KINDS, read_prompts
+from clippan_cli.training.data.captions import say_damage, say_error, say_kind
 from clippan_cli.training.data.damages import WAYS, Damage
 from clippan_cli.training.data.draw import Draw
 
