@@ -97,13 +97,11 @@ def judge(pair: Reduced, methods: dict[str, Method], supervisor: Supervisor) -> 
         if kind in kinds:
             nearest = (supervisor.see_bands(image_parts, ms_parts, pan_parts, "hrms") @ texts.T).argmax(1)
             right[kind].append(float((nearest == kinds[kind]).float().mean()))
-        truth = bands(pair.truth)
         error = float(ergas(image, pair.truth, max(pair.sampling.ratio)))
         seen.append(Seen(float(supervisor.score(shown, ms, pan)), error, way))
         if kind == "ms":
             grey = supervisor.see_pan(pan_parts, ms_parts)
             right["pan"].append(float(((grey @ texts.T).argmax(1) == PAN).float().mean()))
-    assert truth is not None
     return {kind: statistics.mean(values) for kind, values in right.items()}, seen
 
 

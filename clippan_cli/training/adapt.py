@@ -162,7 +162,7 @@ def adapt_on(
         folder=folder,
         net=net,
         task=task,
-        product=SupervisorProduct(make_recipe("clippan adapt --scenes SCENES", folder, options, key), task),
+        product=SupervisorProduct(recipe=make_recipe("clippan adapt --scenes SCENES", folder, options, key), task=task),
         schedule=Schedule(options.iterations, options.batch, options.rate, options.every),
         key=key,
         hears=hears,

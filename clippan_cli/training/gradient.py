@@ -30,7 +30,6 @@ from clippan_cli.fusion.traits import FEATURES
 from clippan_cli.fusion.whole import fuse_whole
 from clippan_cli.metrics.reference import ergas
 from clippan_cli.modelstore.model import find_model
-from clippan_cli.modelstore.supervisor import find_supervisor, load_supervisor
 from clippan_cli.networks.network import Network
 from clippan_cli.physics.operators import Operators
 from clippan_cli.physics.pixels import Pixels, Window
@@ -45,13 +44,15 @@ from clippan_cli.training.objectives.simulated import fuse
 from clippan_cli.training.objectives.with_truth import back_project_pairs
 from clippan_cli.training.objectives.without_truth import (
     imitation_loss,
+    language_loss,
     quality_loss,
     spatial_loss,
     spectral_loss,
     structural_loss,
     without_gain,
 )
-from clippan_cli.training.options import NONE, SUPERVISOR, TrainOptions
+from clippan_cli.training.options import NONE, TrainOptions
+from clippan_cli.training.train import load_watcher
 
 TABLE = "gradient.csv"
 CONTROL = "PAN gain"
@@ -153,7 +154,7 @@ def measure_gradients(
     check_sensor(options.scene)
     device = choose_device(options.device)
     net = find_model(options.init).load().to(device).eval()
-    supervisor = _supervisor(options, device)
+    supervisor = None if options.supervisor == NONE else load_watcher(options).move_to(device)
     losses = _losses(supervisor)
     found: dict[str, Mapping[tuple[str, str], Pair]] = {}
     places = find_all(scenes)
@@ -177,14 +178,6 @@ def measure_gradients(
     return test
 
 
-def _supervisor(options: TrainOptions, device: torch.device) -> Supervisor | None:
-    """Return the supervisor whose language is asked, if there is one."""
-    if options.supervisor == NONE:
-        return None
-    folder, clip = find_supervisor(options.supervisor or SUPERVISOR), options.clip
-    return load_supervisor(folder, clip_weights=clip.clip_weights, download=clip.download).move_to(device)
-
-
 def _losses(supervisor: Supervisor | None) -> dict[str, Loss]:
     """Return the losses of stage II that need a fused image and its sources alone."""
     losses: dict[str, Loss] = {
@@ -194,12 +187,8 @@ def _losses(supervisor: Supervisor | None) -> dict[str, Loss]:
         "structure": structural_loss,
     }
     if supervisor is not None:
-        losses["language"] = partial(_language, supervisor)
+        losses["language"] = partial(language_loss, supervisor=supervisor)
     return losses
-
-
-def _language(supervisor: Supervisor, out: Tensor, tiles: Stretched) -> Tensor:
-    return supervisor.directional(tiles.bands(out), tiles.bands(tiles.ms_up), tiles.pans(tiles.pan)).mean()
 
 
 def _measure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -16,9 +15,9 @@ from clippan_cli.base.machine import choose_device
 from clippan_cli.base.options import identity
 from clippan_cli.errors import Interrupted, OutputError
 from clippan_cli.modelstore.model import find_model
-from clippan_cli.modelstore.records import SupervisorRecord, TrainingRecord
+from clippan_cli.modelstore.records import SupervisorRecord
 from clippan_cli.modelstore.store import pack
-from clippan_cli.modelstore.supervisor import CLIP, RECORD, read_record, save_supervisor
+from clippan_cli.modelstore.supervisor import CLIP, RECORD, save_supervisor
 from clippan_cli.supervision.encoder import Config, Encoder, build, tokenizer
 from clippan_cli.supervision.projector import Differences
 from clippan_cli.supervision.prompts import read_prompts
@@ -33,6 +32,7 @@ from clippan_cli.training.options import TeachOptions
 from clippan_cli.training.pretrain import describe_sources, gather_groups
 from clippan_cli.training.products.card import taught_card
 from clippan_cli.training.products.recipe import make_recipe
+from clippan_cli.training.products.supervisor import SupervisorFolder
 
 CONFIG: Config = {
     "embed_dim": 128,
@@ -93,7 +93,7 @@ def teach(
         folder=folder,
         net=pupil,
         task=task,
-        product=_Product(make_recipe("clippan teach", folder, options, key), task),
+        product=_Product(recipe=make_recipe("clippan teach", folder, options, key), task=task),
         schedule=Schedule(options.iterations, options.batch, options.rate, options.every),
         key=key,
         hears=hears,
@@ -102,29 +102,15 @@ def teach(
     return loop.run(options.resume)
 
 
-@dataclass(frozen=True)
-class _Product:
+@dataclass(frozen=True, kw_only=True)
+class _Product(SupervisorFolder):
     """Writes the CLIP, and a supervisor that looks through it and has learned nothing beside it.
 
     Args:
-        recipe: What to say of the training in the record.
         task: The task that validates the CLIP.
-        record: The name of the record.
     """
 
-    recipe: TrainingRecord
     task: Teaching
-    record: str = RECORD
-
-    def read(self, folder: Path) -> SupervisorRecord:
-        """See :meth:`Product.read`."""
-        return read_record(folder)
-
-    def clear(self, folder: Path) -> None:
-        """See :meth:`Product.clear`."""
-
-    def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
-        """See :meth:`Product.picture`."""
 
     def write(self, folder: Path, net: nn.Module, run: Run) -> Trained[SupervisorRecord]:
         """See :meth:`Product.write`."""

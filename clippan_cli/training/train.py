@@ -152,7 +152,22 @@ def check_beginning(options: TrainOptions, folder: Path) -> None:
     if adapts_first(options):
         check_stage_one(options.adapting())
     else:
-        find_supervisor(options.supervisor or SUPERVISOR)
+        _find_watcher(options)
+
+
+def load_watcher(options: TrainOptions) -> Supervisor:
+    """Load the supervisor that is named, or the one that ships.
+
+    Raises:
+        UsageError: There is none of that name.
+        ModelError: It cannot be used, or its CLIP is not at hand.
+    """
+    clip = options.clip
+    return load_supervisor(_find_watcher(options), clip_weights=clip.clip_weights, download=clip.download)
+
+
+def _find_watcher(options: TrainOptions) -> Path:
+    return find_supervisor(options.supervisor or SUPERVISOR)
 
 
 def watches(options: TrainOptions) -> bool:
@@ -189,11 +204,7 @@ class _Work:
         if not watches(options):
             return Ground(survey_scenes(scenes, SIDE, methods, options.scene, self.hears), None)
         if not adapts_first(options):
-            supervisor = load_supervisor(
-                find_supervisor(options.supervisor or SUPERVISOR),
-                clip_weights=options.clip.clip_weights,
-                download=options.clip.download,
-            )
+            supervisor = load_watcher(options)
             return Ground(survey_scenes(scenes, SIDE, methods, options.scene, self.hears), supervisor)
         encoder = read_clip(options.clip, self.hears)
         sites = survey_scenes(scenes, SIDE, methods | stage_one_methods(), options.scene, self.hears)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -31,6 +32,7 @@ from clippan_cli.training.objectives.without_truth import (
     free_of_pan_gain,
     imitation_loss,
     judge,
+    language_loss,
     quality_loss,
     spatial_loss,
     spectral_loss,
@@ -127,7 +129,7 @@ class FullResolution(Task):
             full = _means([self._judge(self._classical(name, tiles), tiles) for tiles in self._held])
             self.beside[name] = {**means(found), **full}
         self._began = truth.measure(lambda pair: self._out(self._start, pair))
-        self.beside["start"] = self.row(self.validate(self._start))
+        self.beside["start"] = {**means(self._began), **self._at_full_resolution(self._start)}
 
     def row(self, found: Mapping[str, float]) -> dict[str, float]:
         """Return the indices of a table: what is measured of each image by itself."""
@@ -151,7 +153,7 @@ class FullResolution(Task):
             "structure": lambda: structural_loss(out, tiles),
             "teacher": lambda: imitation_loss(out, self._taught(tiles), tiles),
             "anchor": lambda: anchor_loss(out, self._began_with(tiles), tiles),
-            "language": lambda: free_of_pan_gain(lambda image: self._language(image, tiles).mean(), out, tiles),
+            "language": lambda: self._language(out, tiles),
         }
         return {name: found[name]() for name in self.terms}
 
@@ -167,8 +169,7 @@ class FullResolution(Task):
         """Ask the truth one scale down, and average what :func:`judge` finds over the tiles kept aside."""
         assert self._truth is not None
         found = self._truth.measure(lambda pair: self._out(net, pair))
-        full = _means([self._judge(self._out(net, tiles), tiles) for tiles in self._held])
-        return {_ABOVE: over(found, self._began), **means(found), **full}
+        return {_ABOVE: over(found, self._began), **means(found), **self._at_full_resolution(net)}
 
     def score(self, found: Mapping[str, float]) -> float:
         """Return how much worse than its start the net is, by the truth; one that has left MS does not count.
@@ -198,6 +199,9 @@ class FullResolution(Task):
         """The number of scenes that could not be read to the end."""
         return len(self._stream.lost)
 
+    def _at_full_resolution(self, net: nn.Module) -> dict[str, float]:
+        return _means([self._judge(self._out(net, tiles), tiles) for tiles in self._held])
+
     def _out(self, net: nn.Module, pairs: Pairs) -> Tensor:
         return back_project_pairs(fuse(net, pairs), pairs, self._options.consistency)
 
@@ -209,12 +213,12 @@ class FullResolution(Task):
     def _judge(self, out: Tensor, tiles: Tiles) -> dict[str, float]:
         row = judge(out, tiles)
         if self._supervisor is not None:
-            row["validation_language"] = float(self._language(out, tiles))
+            row["validation_language"] = float(language_loss(out, self._supervisor, tiles))
         return row
 
     def _language(self, out: Tensor, tiles: Tiles) -> Tensor:
         assert self._supervisor is not None
-        return self._supervisor.directional(tiles.bands(out), tiles.bands(tiles.ms_up), tiles.pans(tiles.pan))
+        return free_of_pan_gain(partial(language_loss, supervisor=self._supervisor, tiles=tiles), out, tiles)
 
     def _taught(self, tiles: Tiles) -> Tensor:
         with torch.no_grad():

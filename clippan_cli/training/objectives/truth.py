@@ -84,22 +84,22 @@ class Truth:
         Args:
             fuse: Makes HRMS of a pair: ``(1, C, H, W)``.
         """
-        return self._at_places(lambda lesson, box: fuse(lesson.surround(box)[0])[0])
+        return self._at_places(lambda lesson, box, pair: fuse(pair)[0])
 
     def measure_method(self, method: Method, consistency: int) -> Tensor:
         """Return the same of a method that is fitted to each scene as a whole."""
         whole = {id(lesson): _fuse(method, lesson, consistency) for scene in self._scenes for lesson in scene}
 
-        def cut(lesson: ReducedScene, box: Box) -> Tensor:
+        def cut(lesson: ReducedScene, box: Box, pair: Batch) -> Tensor:
             image = whole[id(lesson)]
             return lesson.pan_box(lesson.around(box)).cut(image, Box.whole(image.shape))
 
         return self._at_places(cut)
 
-    def _at_places(self, make: Callable[[ReducedScene, Box], Tensor]) -> Tensor:
+    def _at_places(self, make: Callable[[ReducedScene, Box, Batch], Tensor]) -> Tensor:
         """Measure images of places with what lies around them, ``(C, H, W)``."""
         places = [
-            torch.tensor([_errors(make(lesson, box), lesson, box) for lesson in scene]).mean(0)
+            torch.tensor([_measure(make, lesson, box) for lesson in scene]).mean(0)
             for scene in self._scenes
             for box in _blocks(scene[0].area)
         ]
@@ -137,10 +137,10 @@ def _fuse(method: Method, lesson: ReducedScene, consistency: int) -> Tensor:
     return fuse_whole(method, pair.ms, pair.pan, pair.sampling, consistency)
 
 
-def _errors(image: Tensor, lesson: ReducedScene, box: Box) -> tuple[float, ...]:
+def _measure(make: Callable[[ReducedScene, Box, Batch], Tensor], lesson: ReducedScene, box: Box) -> tuple[float, ...]:
     """Return the logarithms of ERGAS and SAM of a place; not a number where one is not defined."""
     pair, inner = lesson.surround(box)
-    fused, truth = image[:, *inner].cpu(), pair.truth[0][:, *inner].cpu()
+    fused, truth = make(lesson, box, pair)[:, *inner].cpu(), pair.truth[0][:, *inner].cpu()
     found = float(ergas(fused, truth, max(lesson.pair.sampling.ratio))), float(sam(fused, truth))
     return tuple(math.log(max(_TINY, value)) if math.isfinite(value) else math.nan for value in found)
 

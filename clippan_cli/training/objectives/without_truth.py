@@ -13,6 +13,7 @@ from clippan_cli.base.geometry import trim
 from clippan_cli.metrics.local import d_rho, local_correlation
 from clippan_cli.metrics.qnr import d_lambda, d_lambda_k, d_s, qnr
 from clippan_cli.metrics.reference import ergas, ssim
+from clippan_cli.supervision.supervisor import Supervisor
 from clippan_cli.training.data.pairs import Stretched
 
 DEGRADATIONS = ("mtf", "bicubic")
@@ -96,6 +97,11 @@ def structural_loss(out: Tensor, tiles: Stretched) -> Tensor:
 def imitation_loss(out: Tensor, taught: Tensor, tiles: Stretched) -> Tensor:
     """Return the mean absolute difference from a teacher's image, both stretched."""
     return (tiles.bands(out) - tiles.bands(taught)).abs().mean()
+
+
+def language_loss(out: Tensor, supervisor: Supervisor, tiles: Stretched) -> Tensor:
+    """Return L_d (eq. 6 to 8), the mean over images, which a supervisor looks at stretched."""
+    return supervisor.directional(tiles.bands(out), tiles.bands(tiles.ms_up), tiles.pans(tiles.pan)).mean()
 
 
 def anchor_loss(out: Tensor, start: Tensor, tiles: Stretched) -> Tensor:

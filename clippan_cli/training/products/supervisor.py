@@ -17,18 +17,16 @@ from clippan_cli.training.objectives.stage_one import Adapting
 from clippan_cli.training.products.card import supervisor_card
 
 
-@dataclass(frozen=True)
-class SupervisorProduct:
-    """Writes a supervisor's folder.
+@dataclass(frozen=True, kw_only=True)
+class SupervisorFolder:
+    """Reads a supervisor's folder, and shows nothing on the way.
 
     Args:
         recipe: What to say of the training in the supervisor's record.
-        task: The task that validates the supervisor.
         record: The name of the supervisor's record.
     """
 
     recipe: TrainingRecord
-    task: Adapting
     record: str = RECORD
 
     def read(self, folder: Path) -> SupervisorRecord:
@@ -40,6 +38,17 @@ class SupervisorProduct:
 
     def picture(self, net: nn.Module, done: int, found: Mapping[str, float], folder: Path) -> None:
         """See :meth:`Product.picture`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisorProduct(SupervisorFolder):
+    """Writes a supervisor that was adapted.
+
+    Args:
+        task: The task that validates the supervisor.
+    """
+
+    task: Adapting
 
     def write(self, folder: Path, net: nn.Module, run: Run) -> Trained[SupervisorRecord]:
         """See :meth:`Product.write`."""
